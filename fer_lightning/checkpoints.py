@@ -1,0 +1,95 @@
+"""Checkpoints: written whole or not at all, the best and the last of a run, and read back without running code."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from fer_lightning.classifiers import ExpressionClassifier, build_classifier
+from fer_lightning.errors import InputError
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, flushes to disk and renames: a checkpoint is the old one or the new one, never half."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with open(partial, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            partial.unlink(missing_ok=True)
+            raise InputError(f"{path}: the checkpoint could not be written ({error}); the earlier one is kept") from error
+
+
+class KeepBestAndLast(Checkpoint):
+    """`best.ckpt` by validation accuracy (the first of equals), and `last.ckpt` at the start and after each epoch.
+
+    The best is written before the last, and the last knows of it: a run killed between the two repeats the epoch and
+    writes the same best again. `config`, the run's settings, goes into both.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any]):
+        self.folder, self.config = folder, config
+        self.best_accuracy = -1.0
+        self.best_epoch = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_accuracy": self.best_accuracy, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_accuracy, self.best_epoch = state_dict["best_accuracy"], state_dict["best_epoch"]
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["config"] = self.config
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.global_step == 0:
+            trainer.save_checkpoint(self.folder / LAST)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        accuracy = float(trainer.callback_metrics["val/accuracy"])
+        if accuracy > self.best_accuracy:
+            self.best_accuracy, self.best_epoch = accuracy, trainer.current_epoch
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint of this project, on the CPU. Raises InputError for any other file; runs no code of it."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: not a checkpoint that can be read safely, or damaged ({reason[:200]})") from error
+    if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
+        raise InputError(f"{path}: a torch file, but not a checkpoint of fer_lightning (no state_dict and hyper_parameters)")
+    if not {"model", "inputs"} <= content["hyper_parameters"].keys():
+        raise InputError(f"{path}: a Lightning checkpoint of another project (it names no model and inputs)")
+    return content
+
+
+def load_classifier(path: Path) -> ExpressionClassifier:
+    """The classifier that a checkpoint holds, ready to classify, on the CPU."""
+    content = read_checkpoint(path)
+    classifier = build_classifier(**content["hyper_parameters"])
+    try:
+        classifier.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise InputError(f"{path}: its weights do not fit the network it names ({error})") from error
+    return classifier.eval()

@@ -1,0 +1,87 @@
+"""How a command begins and how it ends badly: Hydra composes its config, and mistakes become one message."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_lightning.errors import InputError, near_misses
+
+_PACKAGE = Path(__file__).resolve().parent
+CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
+"""The config tree: inside an installed package, beside it in a checkout."""
+
+BAD_INPUT = 2
+"""Exit status when the user's input was refused."""
+
+
+def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Make a function of a config a command that takes overrides: `@hydra_command("config")`."""
+
+    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)
+
+        def main() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, not to Hydra's own printer
+            try:
+                run()
+            except InputError as error:
+                fail(str(error))
+            except (HydraException, OmegaConfBaseException) as error:
+                fail(explain(error, config_name))
+
+        return main
+
+    return decorate
+
+
+def fail(message: str) -> NoReturn:
+    """Print one message to stderr and exit with BAD_INPUT."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """What was wrong with an override, with the names that would have been right."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        known = sorted(option for option in error.options)
+        return f"{group}={choice}: no such {group}.{near_misses(choice, known)} Choices: {', '.join(known)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} cannot be read as key=value: {str(error).splitlines()[0]}"
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        key = str(cause.full_key or cause.key)
+        if "is not in struct" in str(cause):
+            valid = config_keys(config_name)
+            return f"{key}: no such setting.{near_misses(key, valid)} All settings: add --help"
+        return f"{key}: {str(cause).splitlines()[0]}"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return " ".join(line.strip() for line in lines[:3])
+
+
+def config_keys(config_name: str) -> list[str]:
+    """All keys, dotted, of the config with the groups that the command line chose, or with the default ones."""
+    chosen = [word for word in sys.argv[1:] if "=" in word and (CONF / word.partition("=")[0]).is_dir()]
+    for overrides in (chosen, []):
+        GlobalHydra.instance().clear()
+        try:
+            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+                config = hydra.compose(config_name, overrides)
+        except HydraException:
+            continue
+        return list(_dotted(OmegaConf.to_container(config), ""))
+    return []
+
+
+def _dotted(node: Any, prefix: str) -> list[str]:
+    if not isinstance(node, dict) or not node:
+        return [prefix]
+    return [key for name, value in node.items() for key in _dotted(value, f"{prefix}.{name}" if prefix else str(name))]

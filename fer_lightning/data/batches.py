@@ -1,0 +1,113 @@
+"""Whole batches straight from memory: order, flips, augmentation, HOG. No worker process, no image one by one."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fer_lightning.data.augmentation import Augmentation, draw_flips, erase, flip, mixup, warp
+from fer_lightning.expressions import EXPRESSIONS
+from fer_lightning.hog import hog
+from fer_lightning.seeding import AUGMENTATION, ORDER, generator
+
+
+class Batch(NamedTuple):
+    """What a network is given.
+
+    images: (B, channels, size, size) float, grey values 0 to 255. targets: (B,) int64 labels, or (B, 7) shares of each
+    expression under mixup. hog: (B, hog_length) float, or None where the network does not use it.
+    """
+
+    images: Tensor
+    targets: Tensor
+    hog: Tensor | None
+
+
+@dataclass(frozen=True)
+class FaceTensors:
+    """All faces of a set on one device. images: (N, 1, 48, 48) uint8; labels: (N,) int64.
+
+    hog: (2, N, hog_length), plain and mirrored; hog_settings: the parameters it was computed with. Both None when unused.
+    """
+
+    images: Tensor
+    labels: Tensor
+    hog: Tensor | None = None
+    hog_settings: dict | None = None
+
+
+class Batches:
+    """The faces of `rows` in whole batches, for one split. Iterating gives `Batch`; everything random follows (seed, epoch).
+
+    With `augmentation` (a training split) the order is shuffled and a last incomplete batch is dropped, unless it is the
+    only one. Of `world` processes, each gets every world-th row. `channels` repeats the grey picture, `size` resizes it
+    (bilinear), for networks that want it so.
+    """
+
+    def __init__(
+        self,
+        faces: FaceTensors,
+        rows: Tensor,
+        batch_size: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        channels: int = 1,
+        size: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.faces, self.rows, self.batch_size, self.seed, self.augmentation = faces, rows, batch_size, seed, augmentation
+        self.channels, self.size, self.rank, self.world = channels, size, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch's order and augmentation the next iteration draws."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        rows = math.ceil(len(self.rows) / self.world)
+        whole = rows // self.batch_size
+        return max(whole, 1) if self.augmentation else math.ceil(rows / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        device = self.faces.images.device
+        rows = self.rows
+        if self.augmentation:
+            rows = rows[torch.randperm(len(rows), generator=generator(self.seed, self.epoch, ORDER))]
+        rows = rows[self.rank :: self.world].to(device)
+        random = generator(self.seed, self.epoch * self.world + self.rank, AUGMENTATION, device)
+        for number in range(len(self)):
+            chosen = rows[number * self.batch_size : (number + 1) * self.batch_size]
+            yield self._augmented(chosen, random) if self.augmentation else self._plain(chosen)
+
+    def _plain(self, rows: Tensor) -> Batch:
+        images = self.faces.images[rows].float()
+        features = None if self.faces.hog is None else self.faces.hog[0, rows]
+        return Batch(self._shape(images), self.faces.labels[rows], features)
+
+    def _augmented(self, rows: Tensor, random: torch.Generator) -> Batch:
+        chosen = self.augmentation
+        assert chosen is not None
+        targets = self.faces.labels[rows]
+        flipped = draw_flips(len(rows), chosen.flip, random)
+        images = flip(self.faces.images[rows], flipped).float()
+        if chosen.warps:
+            images = erase(warp(images, chosen, random), chosen.erase, random)
+            if chosen.mixup:
+                shares = F.one_hot(targets, len(EXPRESSIONS)).float()
+                images, targets = mixup(images, shares, chosen.mixup, random)
+        features = None
+        if self.faces.hog is not None:
+            # a flipped face has the HOG of the flipped face; any other change needs the HOG of the changed picture
+            settings = self.faces.hog_settings or {}
+            features = hog(images[:, 0], **settings) if chosen.warps else self.faces.hog[flipped.long(), rows]
+        return Batch(self._shape(images), targets, features)
+
+    def _shape(self, images: Tensor) -> Tensor:
+        if self.size is not None and self.size != images.shape[-1]:
+            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        return images.expand(-1, self.channels, -1, -1) if self.channels > 1 else images

@@ -1,0 +1,85 @@
+"""The history of a run: one row an epoch, and the summary in metrics.json."""
+
+import csv
+import io
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+QUANTITIES = ("val/accuracy", "val/loss", "val/macro_f1", "train/accuracy", "train/loss")
+
+
+class History(Callback):
+    """Keeps each epoch's quantities, also across a resumed run, and writes them to `history.csv` as they come.
+
+    `seconds` counts training and validation, `images_per_second` training alone; both leave out start-up and the time a
+    stopped run was not running.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+        self._epoch_began = self._batches_ended = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._epoch_began = time.perf_counter()
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._batches_ended = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        images = trainer.num_training_batches * trainer.train_dataloader.batch_size * trainer.world_size  # type: ignore
+        images = min(images, len(trainer.train_dataloader.rows))  # type: ignore[union-attr]
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                **{name: float(trainer.callback_metrics[name]) for name in QUANTITIES},
+                "lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+                "images_per_second": images / (self._batches_ended - self._epoch_began),
+                "seconds": time.perf_counter() - self._epoch_began,
+            }
+        )
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(self.rows[0]))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        if trainer.is_global_zero:
+            write_whole(self.folder / "history.csv", table.getvalue())
+
+    def summary(self) -> dict[str, float]:
+        """The quantities of the best epoch (by validation accuracy, the first of equals), and the run's totals."""
+        best = max(self.rows, key=lambda row: row["val/accuracy"])
+        rates = [row["images_per_second"] for row in self.rows]
+        return {
+            **{name: best[name] for name in QUANTITIES},
+            "best_epoch": int(best["epoch"]),
+            "epochs": len(self.rows),
+            "images_per_second": len(rates) / sum(1 / rate for rate in rates),
+            "seconds": sum(row["seconds"] for row in self.rows),
+        }
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_whole(path, json.dumps(content, indent=2) + "\n")
