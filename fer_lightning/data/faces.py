@@ -41,15 +41,15 @@ class Faces:
         return np.bincount(self.labels[self.split == split], minlength=classes).tolist()
 
 
+def picture_key(image: np.ndarray) -> bytes:
+    """A checksum that a picture shares with its mirror image and with nothing else. image: (H, W) uint8."""
+    return hashlib.blake2b(min(image.tobytes(), image[:, ::-1].tobytes()), digest_size=16).digest()
+
+
 def copy_groups(images: np.ndarray) -> np.ndarray:
-    """Number the groups of images that are byte-identical, mirrored or not. images: (N, H, W) uint8; returns (N,) int32.
+    """Number the groups of byte-identical images, mirrored or not. images: (N, H, W) uint8; returns (N,) int32.
 
     Groups are numbered in order of first appearance, so the result depends on the images alone.
     """
     numbers: dict[bytes, int] = {}
-    groups = np.empty(len(images), dtype=np.int32)
-    for row, image in enumerate(images):
-        plain, mirrored = image.tobytes(), image[:, ::-1].tobytes()
-        key = hashlib.blake2b(min(plain, mirrored), digest_size=16).digest()
-        groups[row] = numbers.setdefault(key, len(numbers))
-    return groups
+    return np.array([numbers.setdefault(picture_key(image), len(numbers)) for image in images], dtype=np.int32)

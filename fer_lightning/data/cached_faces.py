@@ -1,0 +1,72 @@
+"""Faces from the cache: parsed or drawn the first time, mapped into memory from then on."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer_lightning.data.archive import existing
+from fer_lightning.data.cache import cache_root, cached_arrays, write_array
+from fer_lightning.data.faces import Faces
+from fer_lightning.data.fingerprint import content_fingerprint, source_fingerprint
+from fer_lightning.data.official import require_official_counts
+from fer_lightning.data.reader import read_faces
+from fer_lightning.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CachedFaces(Faces):
+    """Faces whose arrays are memory-mapped, read-only.
+
+    folder: where what is computed from these faces (HOG) may be cached too, each under a name of its own.
+    fingerprint: checksum of images, labels and split, whatever file they came from.
+    """
+
+    folder: Path = Path()
+    fingerprint: str = ""
+
+
+def open_faces(path: str | Path, cache_dir: str | Path | None = None, check_counts: bool = True) -> CachedFaces:
+    """FER2013 from a csv, folder, zip or tar, parsed into the cache unless it stands there already.
+
+    cache_dir: None for the user's cache folder. check_counts: whether class counts other than FER2013's raise
+    InputError, as does anything that `read_faces` cannot read, and a cache folder that cannot be written.
+    """
+    source = existing(path)
+    fingerprint = source_fingerprint(source)
+    key = hashlib.sha256(str(source.resolve()).encode(errors="surrogateescape")).hexdigest()[:12]
+
+    def read() -> Faces:
+        log.info("reading %s into the cache; this is done once", source)
+        faces = read_faces(source)
+        if check_counts:
+            require_official_counts(faces, str(source))
+        if source_fingerprint(source) != fingerprint:
+            raise InputError(f"{source}: changed while it was read; start again when it is complete")
+        return faces
+
+    faces = kept_faces(cache_root(cache_dir) / f"{source.name[:80]}-{key}", fingerprint, read)
+    if check_counts:
+        require_official_counts(faces, str(source))
+    return faces
+
+
+def kept_faces(place: Path, fingerprint: str, read: Callable[[], Faces]) -> CachedFaces:
+    """The faces kept in `place` for a source of this fingerprint; `read` gives them where they are not there yet."""
+
+    def build(folder: Path) -> None:
+        faces = read()
+        arrays = {name: getattr(faces, name) for name in ("images", "labels", "split", "copy_groups")}
+        arrays["notes"] = np.array("\n".join(faces.notes))
+        arrays["fingerprint"] = np.array(content_fingerprint(faces))
+        for name, array in arrays.items():
+            write_array(folder / f"{name}.npy", array.shape, array.dtype, [array])
+
+    kept = cached_arrays(place, fingerprint, build)
+    notes, content = str(kept.pop("notes")), str(kept.pop("fingerprint"))
+    return CachedFaces(**kept, notes=tuple(notes.splitlines()), folder=place, fingerprint=content)
