@@ -1,0 +1,388 @@
+"""FER2013 is read alike from every form in which people have it."""
+
+import bz2
+import gzip
+import io
+import lzma
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from small_sets import Picture, csv_text, encoded, files_of, in_csv_order, pictures, tar_bytes, write_folder, zip_bytes
+
+from fer_lightning.data.csv_reader import _pixels
+from fer_lightning.data.download import COMPETITION, DATASET, fer2013_path
+from fer_lightning.data.faces import TEST, TRAIN, VAL, Faces, copy_groups
+from fer_lightning.data.naming import label_and_split
+from fer_lightning.data.official import OFFICIAL, has_official_counts, require_official_counts
+from fer_lightning.data.reader import read_faces
+from fer_lightning.data.splits import drawn_val
+from fer_lightning.errors import InputError
+from fer_lightning.expressions import EXPRESSIONS
+
+SET = pictures()
+FILES = files_of(SET)
+CSV = csv_text(SET).encode()
+ICML = csv_text(SET, "emotion, Usage, pixels").encode()
+WRAPPED = {f"FER-2013 (copy)/{name}": data for name, data in FILES.items()}
+JUNK = {
+    "__MACOSX/train/happy/._Training_1.jpg": b"junk", "train/happy/._Training_1.jpg": b"junk", ".DS_Store": b"\0\0\0\1",
+    "train/happy/Thumbs.db": b"junk", "train/happy/.ipynb_checkpoints/Training_1-checkpoint.jpg": b"junk",
+}  # fmt: skip
+
+FORMS = {
+    "fer2013.csv": CSV,
+    "icml_face_data.csv": ICML,
+    "any column order": csv_text(SET, "pixels, Usage,emotion").encode(),
+    "extra column": csv_text(SET, "id,emotion,pixels,Usage").encode(),
+    "byte order mark": b"\xef\xbb\xbf" + CSV,
+    "carriage returns": CSV.replace(b"\n", b"\r\n"),
+    "blank lines": CSV.replace(b"\n", b"\n\n"),
+    "no newline at the end": CSV.rstrip(b"\n"),
+    "quoted pixels": b"\n".join(b'"' + line.replace(b",", b'","') + b'"' for line in CSV.split(b"\n") if line),
+    "csv.gz": gzip.compress(CSV),
+    "csv.xz": lzma.compress(CSV),
+    "csv.bz2": bz2.compress(CSV),
+    "csv in two gzip streams": gzip.compress(CSV[:9999]) + gzip.compress(CSV[9999:]),
+    "zip of images": zip_bytes(FILES),
+    "stored zip": zip_bytes(FILES, zipfile.ZIP_STORED),
+    "tar": tar_bytes(FILES),
+    "tar.gz": tar_bytes(FILES, "gz"),
+    "tar.bz2": tar_bytes(FILES, "bz2"),
+    "tar.xz": tar_bytes(FILES, "xz"),
+    "zip with a folder around": zip_bytes(WRAPPED),
+    "tar from a Mac": tar_bytes(JUNK | FILES),
+    "zip of a csv": zip_bytes({"fer2013/fer2013.csv": CSV, "fer2013/README": b"text"}),
+    "tar of a csv": tar_bytes({"fer2013/README": b"text", "fer2013/fer2013.csv": CSV}, "gz"),
+    "zip in a zip": zip_bytes({"fer2013.zip": zip_bytes(FILES)}),
+    "zip in a tar.gz": tar_bytes({"fer2013.zip": zip_bytes({"fer2013.csv": CSV})}, "gz"),
+    "tar.gz in a zip": zip_bytes({"fer2013.tar.gz": tar_bytes({"fer2013/fer2013.csv": CSV}, "gz")}),
+}
+
+
+def same(faces: Faces, other: Faces) -> bool:
+    return all(
+        np.array_equal(getattr(faces, name), getattr(other, name))
+        for name in ("images", "labels", "split", "copy_groups")
+    )
+
+
+@pytest.fixture(scope="module")
+def expected() -> Faces:
+    rows = in_csv_order(SET)
+    images = np.stack([row.pixels for row in rows])
+    labels, split = (np.array([getattr(row, name) for row in rows], np.uint8) for name in ("label", "split"))
+    return Faces(images, labels, split, copy_groups(images))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_set_gives_the_same_faces_whatever_its_name(form, expected, tmp_path):
+    path = tmp_path / "no_suffix"
+    path.write_bytes(FORMS[form])
+    assert same(read_faces(path), expected)
+
+
+@pytest.mark.parametrize("files", [FILES, WRAPPED, FILES | JUNK, {"a/fer.csv": CSV}, {"fer2013.tar.gz": FORMS["tar"]}])
+def test_a_folder_gives_the_same_faces_as_a_csv(files, expected, tmp_path):
+    assert same(read_faces(write_folder(tmp_path, files)), expected)
+
+
+def test_a_file_name_that_tells_its_usage_decides_over_the_folder(tmp_path):
+    wrong_folders = {name.replace("train/", "validation/"): data for name, data in FILES.items()}
+    assert np.bincount(read_faces(write_folder(tmp_path, wrong_folders)).split).tolist() == [28, 14, 7]
+
+
+def test_without_usage_a_test_folder_is_test_and_val_is_drawn_from_train(tmp_path):
+    many = pictures(counts=(16, 0, 1))
+    faces = read_faces(write_folder(tmp_path, {picture.plain_name: picture.jpeg for picture in many}))
+    assert [faces.counts(split, 7) for split in (TRAIN, VAL, TEST)] == [[14] * 7, [2] * 7, [1] * 7]
+    assert any("There is no val: 14 images were drawn from train" in note for note in faces.notes)
+
+
+def test_a_val_folder_is_kept_as_it_is(tmp_path):
+    faces = read_faces(write_folder(tmp_path, {picture.plain_name: picture.jpeg for picture in SET}))
+    assert [faces.counts(split, 7) for split in (TRAIN, VAL, TEST)] == [[4] * 7, [2] * 7, [1] * 7]
+    assert faces.notes == ()
+
+
+def test_images_in_no_splits_folder_are_train_and_this_is_said(tmp_path):
+    files = {picture.plain_name.partition("/")[2]: picture.jpeg for picture in SET}
+    faces = read_faces(write_folder(tmp_path, files))
+    assert set(faces.split) <= {TRAIN, VAL}
+    assert any("49 image(s) in no split's folder" in note for note in faces.notes)
+
+
+def test_a_set_with_only_a_test_split_stays_a_test_split(tmp_path):
+    test = [picture for picture in SET if picture.split == TEST]
+    assert set(read_faces(write_folder(tmp_path, files_of(test))).split) == {TEST}
+
+
+TRAIN_CSV = csv_text(pictures(seed=1), "emotion,pixels").encode()
+TEST_CSV = csv_text(SET, "pixels").encode()
+COMPETITION_FILES = {
+    "example_submission.csv": b"id,emotion\n1,0\n",
+    "fer2013.tar.gz": tar_bytes({"fer2013/README": b"t", "fer2013/fer2013.csv": b"emotion,pixels,Usage\nbroken"}, "gz"),
+    "icml_face_data.csv": ICML,
+    "test.csv": TEST_CSV,
+    "train.csv": TRAIN_CSV,
+}
+
+
+@pytest.mark.parametrize("order", [sorted, lambda names: sorted(names, reverse=True)])
+def test_of_the_competitions_files_the_csv_with_usage_is_read(order, expected, tmp_path):
+    files = {name: COMPETITION_FILES[name] for name in order(COMPETITION_FILES)}
+    (tmp_path / "all.zip").write_bytes(zip_bytes(files))
+    faces = read_faces(tmp_path / "all.zip")
+    assert same(faces, expected)
+    assert faces.notes == ("Read from icml_face_data.csv in all.zip.",)
+
+
+def test_the_competitions_nested_archive_is_read_where_nothing_else_has_usage(expected, tmp_path):
+    files = {name: data for name, data in COMPETITION_FILES.items() if name != "icml_face_data.csv"}
+    files["fer2013.tar.gz"] = tar_bytes({"fer2013/README": b"text", "fer2013/fer2013.csv": CSV}, "gz")
+    (tmp_path / "all.zip").write_bytes(zip_bytes(files))
+    assert same(read_faces(tmp_path / "all.zip"), expected)
+    assert same(read_faces(write_folder(tmp_path / "folder", files)), expected)
+
+
+def test_train_csv_without_usage_is_split_and_this_is_said(tmp_path):
+    write_folder(tmp_path, {"train.csv": TRAIN_CSV, "test.csv": TEST_CSV})
+    faces = read_faces(tmp_path)
+    assert len(faces) == 49
+    assert set(faces.split) == {TRAIN, VAL}
+    assert "train.csv has no Usage: all its images are taken for train." in faces.notes
+
+
+def test_images_are_preferred_to_a_csv_without_usage(expected, tmp_path):
+    assert same(read_faces(write_folder(tmp_path, {"a.csv": TRAIN_CSV, **FILES})), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("train/happy/Training_1.jpg", ("happy", TRAIN)),
+        ("Training/Happiness/1.png", ("happy", TRAIN)),
+        ("x/VALIDATION/3_surprised/1.png", ("surprise", VAL)),
+        ("valid/fearful/1.png", ("fear", VAL)),
+        ("PublicTest/anger/1.png", ("angry", VAL)),
+        ("sad/test/1.png", ("sad", TEST)),
+        ("PrivateTest/Disgusted/1.png", ("disgust", TEST)),
+        ("test/neutral/PublicTest_7.jpg", ("neutral", VAL)),
+        ("test/4/publictest-7.jpg", ("sad", VAL)),
+        ("train.zip/sadness/7.jpg", ("sad", TRAIN)),
+        ("happy/7.jpg", ("happy", None)),
+        ("train/contempt/7.jpg", (None, TRAIN)),
+        ("7.jpg", (None, None)),
+    ],
+)
+def test_folders_and_names_tell_expression_and_split(name, meaning):
+    label, split = label_and_split(name)
+    assert (None if label is None else EXPRESSIONS[label], split) == meaning
+
+
+def test_a_drawn_val_keeps_copies_together_and_holds_an_eighth_of_each_class():
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (600, 48, 48), dtype=np.uint8)
+    images[300:400] = images[:100, :, ::-1]
+    images[400:500] = images[:100]
+    labels = np.concatenate([np.arange(300) % 7, np.arange(100) % 7, np.arange(100) % 7, np.arange(100) % 7])
+    labels = labels.astype(np.uint8)
+    groups = copy_groups(images)
+    in_val = drawn_val(images, labels, groups)
+    assert not set(groups[in_val]) & set(groups[~in_val])
+    wanted = np.bincount(labels) / 8
+    assert np.abs(np.bincount(labels[in_val]) - wanted).max() <= 2
+    order = rng.permutation(600)
+    assert np.array_equal(drawn_val(images[order], labels[order], copy_groups(images[order])), in_val[order])
+
+
+def test_a_drawn_val_never_takes_the_last_picture_of_a_class():
+    images = np.arange(7, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
+    assert not drawn_val(images, np.arange(7, dtype=np.uint8), np.arange(7)).any()
+
+
+@given(st.lists(st.binary(min_size=2304, max_size=2304), min_size=1, max_size=3), st.sampled_from([" ", "  ", "\t"]))
+def test_pixels_of_a_csv_are_the_numbers_that_stand_there(rows, blank):
+    texts = [blank.join(map(str, row)) for row in rows]
+    assert _pixels(texts, ["row"] * len(rows)) == b"".join(rows)
+
+
+RNG = np.random.default_rng(5)
+COLOUR = RNG.integers(0, 256, (48, 48, 4), dtype=np.uint8)
+WIDE = RNG.integers(0, 256, (60, 96), dtype=np.uint8)
+SIXTEEN = RNG.integers(0, 65536, (48, 48), dtype=np.uint16)
+
+
+def turned() -> tuple[bytes, np.ndarray]:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(COLOUR[..., 0], "JPEG", exif=exif)
+    return data, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+
+
+def animated() -> tuple[bytes, np.ndarray]:
+    frames = [Image.fromarray(COLOUR[..., channel]) for channel in range(2)]
+    out = io.BytesIO()
+    frames[0].save(out, "PNG", save_all=True, append_images=frames[1:])
+    return out.getvalue(), COLOUR[..., 0]
+
+
+def cmyk() -> tuple[bytes, np.ndarray]:
+    out = io.BytesIO()
+    Image.fromarray(COLOUR[..., :3]).convert("CMYK").save(out, "JPEG")
+    return out.getvalue(), np.asarray(Image.open(out).convert("RGB").convert("L"))
+
+
+def palette() -> tuple[bytes, np.ndarray]:
+    image, out = Image.fromarray(COLOUR[..., :3]).quantize(64), io.BytesIO()
+    image.save(out, "PNG", transparency=3)
+    return out.getvalue(), np.asarray(image.convert("RGB").convert("L"))
+
+
+GREY = np.asarray(Image.fromarray(COLOUR[..., :3]).convert("L"))
+CONVERSIONS = {
+    "grey PNG": (encoded(COLOUR[..., 0], "PNG"), COLOUR[..., 0], None),
+    "colour": (encoded(COLOUR[..., :3], "PNG"), GREY, "in colour, made grey"),
+    "alpha": (encoded(COLOUR, "PNG"), GREY, "with transparency, which was dropped"),
+    "16-bit": (encoded(SIXTEEN, "PNG"), (SIXTEEN.astype(float) / 65535 * 255).astype(np.uint8), "of 16 bits"),
+    "one-bit": (encoded(SIXTEEN > 9999, "PNG"), (SIXTEEN > 9999).astype(np.uint8) * 255, None),
+    "wide": (encoded(WIDE, "PNG"), np.asarray(ImageOps.fit(Image.fromarray(WIDE), (48, 48))), "of another size"),
+    "turned": (*turned(), "turned upright"),
+    "animated": (*animated(), "animated"),
+    "CMYK": (*cmyk(), "in colour, made grey"),
+    "palette": (*palette(), "in colour, made grey"),
+}
+
+
+@pytest.mark.parametrize("kind", CONVERSIONS)
+def test_an_image_of_another_kind_becomes_a_grey_face_and_this_is_said_once(kind, tmp_path):
+    data, pixels, said = CONVERSIONS[kind]
+    files = FILES | {"val/sad/0.png": data, "val/sad/00.png": data}
+    faces = read_faces(write_folder(tmp_path, files))
+    for row in np.flatnonzero(faces.split == VAL)[:2]:
+        assert faces.labels[row] == EXPRESSIONS.index("sad")
+        assert np.array_equal(faces.images[row], pixels)
+    counted = [note for note in faces.notes if note.startswith("2 image(s)")]
+    assert any(said in note for note in counted) if said else not counted
+
+
+def test_images_outside_the_expressions_are_left_out_and_this_is_said(expected, tmp_path):
+    faces = read_faces(
+        write_folder(tmp_path, FILES | {"logo.png": b"not even an image", "train/happy/notes.txt": b"x"})
+    )
+    assert same(faces, expected)
+    assert faces.notes == ("1 image(s) in no expression's folder: left out (logo.png).",)
+
+
+def faces_with(train, val=None, test=None) -> Faces:
+    parts = [(split, counts) for split, counts in enumerate((train, val, test)) if counts is not None]
+    labels = np.concatenate([np.repeat(np.arange(7, dtype=np.uint8), counts) for _, counts in parts])
+    split = np.concatenate([np.full(sum(counts), split, np.uint8) for split, counts in parts])
+    return Faces(np.zeros((len(labels), 48, 48), np.uint8), labels, split, np.arange(len(labels), dtype=np.int32))
+
+
+TRAINING, PUBLIC, PRIVATE = (np.array(OFFICIAL[split]) for split in ("train", "val", "test"))
+DRAWN = TRAINING // 8
+
+
+def test_the_official_counts_are_those_of_the_paper():
+    assert [int(counts.sum()) for counts in (TRAINING, PUBLIC, PRIVATE)] == [28709, 3589, 3589]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        (TRAINING, PUBLIC, PRIVATE),
+        (TRAINING, PUBLIC, None),
+        (TRAINING - DRAWN, DRAWN, None),
+        (TRAINING - DRAWN, DRAWN, PUBLIC + PRIVATE),
+        (TRAINING - DRAWN, PUBLIC + PRIVATE + DRAWN, None),
+    ],
+    ids=["all", "without PrivateTest", "train.csv", "folders train and test", "all in one"],
+)
+def test_every_usual_division_of_fer2013_has_the_official_counts(train, val, test):
+    assert has_official_counts(faces_with(train, val, test))
+
+
+def test_other_counts_than_the_official_ones_are_an_error_that_shows_both():
+    other = PUBLIC.copy()
+    other[3] += 1
+    with pytest.raises(
+        InputError, match=r"(?s)data.check_counts=false goes on.*happy.*val +found.* 896 .*official.* 895 "
+    ):
+        require_official_counts(faces_with(TRAINING, other), "fer2013.zip")
+
+
+def test_without_a_path_it_is_said_where_the_set_is_obtained():
+    with pytest.raises(InputError) as told:
+        fer2013_path(None)
+    for said in (DATASET, COMPETITION, "data.download=true", "data.path="):
+        assert said in str(told.value)
+
+
+def test_download_asks_kagglehub_only_when_told_to(monkeypatch, tmp_path):
+    asked = []
+    fake = types.ModuleType("kagglehub")
+    fake.dataset_download = lambda name: asked.append(name) or str(tmp_path)
+    monkeypatch.setitem(sys.modules, "kagglehub", fake)
+    assert fer2013_path("here.csv") == "here.csv"
+    assert not asked
+    assert fer2013_path(None, download=True) == str(tmp_path)
+    assert asked == [DATASET]
+    with pytest.raises(InputError, match="exclude one another"):
+        fer2013_path("here.csv", download=True)
+
+
+def test_a_failed_download_is_told_with_its_reason(monkeypatch):
+    fake = types.ModuleType("kagglehub")
+    fake.dataset_download = lambda name: (_ for _ in ()).throw(ConnectionError("no route to host"))
+    monkeypatch.setitem(sys.modules, "kagglehub", fake)
+    with pytest.raises(InputError, match="no route to host"):
+        fer2013_path(None, download=True)
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    with pytest.raises(InputError, match="pip install"):
+        fer2013_path(None, download=True)
+
+
+@pytest.fixture(scope="module")
+def real(fer2013: Path) -> Faces:
+    return read_faces(fer2013)
+
+
+def test_the_real_set_has_the_official_counts_and_its_known_copies(real):
+    require_official_counts(real, "the real set")
+    unique = {split: len({image.tobytes() for image in real.images[real.rows(split)]}) for split in (TRAIN, VAL)}
+    assert unique[TRAIN] < 28709
+    in_train = {image.tobytes() for image in real.images[real.rows(TRAIN)]}
+    assert sum(image.tobytes() in in_train for image in real.images[real.rows(VAL)]) == 280
+
+
+def test_a_csv_of_real_images_gives_the_faces_of_the_archive(real, fer2013, tmp_path):
+    if not zipfile.is_zipfile(fer2013):
+        pytest.skip(f"{fer2013} is no zip of images")
+    with zipfile.ZipFile(fer2013) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")][::400]
+        files = {name: archive.read(name) for name in names}
+    chosen = []
+    for name, data in files.items():
+        usage, number = name.rpartition("/")[2].removesuffix(".jpg").split("_")
+        split = ("Training", "PublicTest", "PrivateTest").index(usage)
+        chosen.append(Picture(split, number, EXPRESSIONS.index(name.split("/")[-2]), data))
+    written = {
+        "images.tar.xz": tar_bytes(files, "xz"),
+        "images.zip": zip_bytes(files),
+        "all.csv": csv_text(chosen).encode(),
+    }
+    write_folder(tmp_path, written)
+    faces = [read_faces(tmp_path / name) for name in written]
+    assert len(faces[0]) == len(names)
+    assert same(faces[0], faces[1])
+    assert same(faces[0], faces[2])
+    labelled = {(image.tobytes(), label) for image, label in zip(real.images, real.labels, strict=True)}
+    assert {(image.tobytes(), label) for image, label in zip(faces[0].images, faces[0].labels, strict=True)} <= labelled
