@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from fer_lightning.data.augmentation import Augmentation
 from fer_lightning.data.batches import Batches, FaceTensors
-from fer_lightning.data.cache import cached_arrays
+from fer_lightning.data.cache import cached_arrays, write_array
+from fer_lightning.data.cached_faces import CachedFaces
 from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL
-from fer_lightning.data.open import CachedFaces, open_data
+from fer_lightning.data.sources import open_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.hog import hog, hog_length
@@ -71,10 +72,10 @@ class FaceDataModule(lightning.LightningDataModule):
     def _open(self) -> None:
         if self.tensors is not None:
             return
-        self.faces = faces = open_data(self.config)
-        features = torch.from_numpy(cached_hog(faces, self.hog_settings)) if self.with_hog else None
-        images = torch.from_numpy(faces.images)[:, None]
-        labels = torch.from_numpy(faces.labels).long()
+        self.faces = faces = open_source(self.config)
+        features = torch.tensor(cached_hog(faces, self.hog_settings)) if self.with_hog else None
+        images = torch.tensor(faces.images)[:, None]
+        labels = torch.tensor(faces.labels).long()
         self.tensors = FaceTensors(images, labels, features, self.hog_settings if self.with_hog else None)
         self.rows = {split: torch.from_numpy(faces.rows(split)) for split in (TRAIN, VAL, TEST)}
         if self.config["unique"]:
@@ -115,7 +116,7 @@ class FaceDataModule(lightning.LightningDataModule):
         if size != mean.shape[-1]:  # resizing is linear: the resized mean is the mean of the resized faces
             mean = F.interpolate(mean[None], size=(size, size), mode="bilinear", align_corners=False)[0]
         features = self._loaded.hog[0, rows] if self._loaded.hog is not None else torch.zeros(2, 0)
-        hog_std, hog_mean = torch.std_mean(features, dim=0)
+        hog_std, hog_mean = torch.std_mean(features, dim=0, correction=0)
         return Statistics(*(value.float().cpu() for value in (mean, std, hog_mean, hog_std.clamp_min(1e-3))))
 
     def train_dataloader(self) -> Batches:
@@ -158,14 +159,9 @@ def cached_hog(faces: CachedFaces, settings: Mapping[str, Any]) -> np.ndarray:
     name = "hog-" + "-".join(str(settings[key]) for key in sorted(settings))
 
     def build(folder: Path) -> None:
-        length = hog_length(*faces.images.shape[1:], **settings)
-        shape = (2, len(faces), length)
-        features = np.lib.format.open_memmap(folder / "hog.npy", mode="w+", dtype=np.float32, shape=shape)
-        images = torch.from_numpy(faces.images)
-        for start in range(0, len(faces), 4096):
-            chunk = slice(start, start + 4096)
-            features[0, chunk] = hog(images[chunk], **settings).numpy()
-            features[1, chunk] = hog(images[chunk].flip(-1), **settings).numpy()
-        features.flush()
+        images = torch.tensor(faces.images)
+        shape = (2, len(faces), hog_length(*images.shape[1:], **settings))
+        chunks = [chunk for orientation in (images, images.flip(-1)) for chunk in orientation.split(4096)]
+        write_array(folder / "hog.npy", shape, np.float32, (hog(chunk, **settings).numpy() for chunk in chunks))
 
     return cached_arrays(faces.folder / name, faces.fingerprint, build)["hog"]

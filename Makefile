@@ -1,0 +1,43 @@
+# make train and make test do all set-up on a fresh machine; a second call does not set up again.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: .venv/.ready  ## the environment in .venv, with the exact versions of constraints.txt
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+train: setup  ## train model=hybrid_deep on the embedded synthetic faces (ARGS='...' adds overrides)
+	$(BIN)/python -m fer_lightning.train experiment=try_out model=hybrid_deep $(ARGS)
+
+test: setup  ## the test suite without the slow tests (ARGS='tests/test_hog.py -x')
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-slow: setup  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: setup  ## lint, types and tests, as CI runs them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) --no-print-directory test
+
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## all benchmarks, each beside its baseline
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done
+
+tensorboard: setup  ## the dashboard on runs/
+	$(BIN)/tensorboard --logdir runs
+
+.PHONY: help setup train test test-slow check format bench tensorboard

@@ -1,0 +1,107 @@
+"""The cache: FER2013 from its file to verified arrays, and a warm start, beside a naive reading of the same file.
+
+Each is measured in a fresh process, cold into an empty temporary cache. The warm start opens the faces and 258 MB of
+HOG features (as many as all of FER2013 has, both orientations), and verifies every byte.
+
+python benchmarks/cache.py [fer2013.zip | fer2013.csv]      # default: FER2013=path, or ../shared/data/fer2013.zip
+"""
+
+import csv
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fer_lightning.data.cache import cached_arrays, write_array
+from fer_lightning.data.cached_faces import open_faces
+
+BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
+HOG_SHAPE = (2, 35_887, 900)
+ROUNDS = 5
+
+
+def naive(path: Path) -> int:
+    """Images one by one into a list, as most scripts do; nothing is checked, kept or grouped."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith((".jpg", ".png"))]
+            return len(np.stack([np.array(Image.open(io.BytesIO(archive.read(name))).convert("L")) for name in names]))
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file, skipinitialspace=True)
+        return len(np.stack([np.array(row["pixels"].split(), dtype=np.uint8).reshape(48, 48) for row in rows]))
+
+
+def cold(path: Path, cache_dir: Path) -> int:
+    return len(open_faces(path, cache_dir, check_counts=False))
+
+
+def warm(path: Path, cache_dir: Path) -> int:
+    faces = open_faces(path, cache_dir, check_counts=False)
+    cached_arrays(faces.folder / "hog", faces.fingerprint, build_hog)
+    return len(faces)
+
+
+def build_hog(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    half = (rng.random(HOG_SHAPE[1:], dtype=np.float32) for _ in range(HOG_SHAPE[0]))
+    write_array(folder / "hog.npy", HOG_SHAPE, np.float32, half)
+
+
+def in_fresh_process(task: str, *arguments: Path) -> dict[str, float]:
+    """Seconds after imports, peak memory in MB with them, and images of a function of this file."""
+    command = [sys.executable, __file__, "--only", task, *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def only(task: str, *arguments: str) -> None:
+    begin = time.perf_counter()
+    images = globals()[task](*map(Path, arguments))
+    seconds = time.perf_counter() - begin
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    print(json.dumps({"seconds": seconds, "peak_mb": peak, "images": images}))
+
+
+def main() -> None:
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", BESIDE_THE_PROJECT))
+    with tempfile.TemporaryDirectory() as folder:
+        cache_dir = Path(folder)
+        measured = {
+            "naive reading": in_fresh_process("naive", path),
+            "cold: read, checked, grouped, kept": in_fresh_process("cold", path, cache_dir),
+        }
+        in_fresh_process("warm", path, cache_dir)  # makes the HOG features
+        rounds = [in_fresh_process("warm", path, cache_dir) for _ in range(ROUNDS)]
+        measured["warm: faces and 258 MB of HOG"] = sorted(rounds, key=lambda run: run["seconds"])[ROUNDS // 2]
+    print(f"{path.name}, {measured['naive reading']['images']:,} images")
+    for name, run in measured.items():
+        print(f"{name:36} {run['seconds']:8.2f} s {run['peak_mb']:8.0f} MB")
+    before, first, again = measured.values()
+    result = {
+        "benchmark": "cache",
+        "source": path.name,
+        "images": first["images"],
+        "naive_seconds": round(before["seconds"], 2),
+        "naive_peak_mb": round(before["peak_mb"]),
+        "cold_seconds": round(first["seconds"], 2),
+        "cold_peak_mb": round(first["peak_mb"]),
+        "warm_seconds": round(again["seconds"], 3),
+        "warm_speedup_over_naive": round(before["seconds"] / again["seconds"], 1),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--only"]:
+        only(*sys.argv[2:])
+    else:
+        main()

@@ -1,0 +1,52 @@
+"""Warm start of the data: from the constructor to the first batch can be drawn, HOG included, after imports.
+
+python benchmarks/warm_start.py [path of FER2013]      # default: FER2013=path, or ../shared/data/fer2013.zip
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import hydra
+
+from fer_lightning.commands import CONF
+from fer_lightning.config import plain
+from fer_lightning.data.datamodule import FaceDataModule
+
+ROUNDS = 5
+
+
+def main() -> None:
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
+    path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", str(beside))
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plain(hydra.compose("config", ["data=fer2013", f"data.path={path}"]))["data"]
+
+    def start() -> float:
+        begin = time.perf_counter()
+        datamodule = FaceDataModule(config, with_hog=True)
+        datamodule.setup()
+        datamodule.statistics()
+        next(iter(datamodule.train_dataloader()))
+        return time.perf_counter() - begin
+
+    cold = start()
+    seconds = [start() for _ in range(ROUNDS)]
+    print(f"first start {cold:.2f} s (reads the source where it is not in the cache), then {min(seconds):.2f} to {max(seconds):.2f} s")
+    print(
+        json.dumps(
+            {
+                "benchmark": "warm_start",
+                "first_start_seconds": cold,
+                "warm_seconds": statistics.median(seconds),
+                "target": "warm_seconds 0.5 or less",
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
