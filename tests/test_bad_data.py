@@ -89,7 +89,7 @@ BAD = {
     "a header alone": (b"emotion,pixels,Usage\n", r"a header, but no row of pixels"),
     "a class with no image": (
         "\n".join(line for line in LINES if not line.startswith("1,")).encode(),
-        r"no image of disgust to learn from. Images: angry 4, disgust 0, fear 4",
+        r"no image of disgust to learn from. Images in train: angry 4, disgust 0, fear 4",
     ),
     "an empty file": (b"", r"no faces found. Found: set \(empty file\). Valid: fer2013.csv"),
     "a text": (b"hello\n", r"no faces found"),
@@ -97,7 +97,7 @@ BAD = {
     "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", r"Git LFS pointer"),
     "UTF-16": (CSV.encode("utf-16"), r"UTF-16 text"),
     "a 7z archive": (b"7z\xbc\xaf\x27\x1c\0\4", r"7z archive"),
-    "one image": (encoded(np.zeros((48, 48), np.uint8)), r"Found: 1 image\(s\) in no expression's folder"),
+    "one image": (encoded(np.zeros((48, 48), np.uint8)), r"Found: 1 image in no expression's folder"),
     "an empty zip": (zip_bytes({}), r"no faces found. Found: nothing"),
     "an empty tar": (tar_bytes({}), r"no faces found"),
     "a zip without faces": (zip_bytes({"a.txt": b"x", "b.bin": b"\0"}), r"Found: a.txt \(text .*, b.bin \(data\)"),
@@ -300,7 +300,7 @@ def test_an_empty_folder_and_a_broken_link_are_told(tmp_path):
     with pytest.raises(InputError, match=r"no faces found. Found: nothing"):
         read_faces(tmp_path)
     (tmp_path / "train").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="train: damaged or cut off: No such file"):
+    with pytest.raises(InputError, match="train: cannot be read: No such file"):
         read_faces(tmp_path)
 
 
@@ -348,15 +348,16 @@ def test_a_file_that_may_not_be_read_is_told(locked):
 
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+FEW = pictures(counts=(1, 0, 0))
 SEEDS = {
-    "csv": csv_text(pictures(counts=(1, 0, 0))).encode(),
-    "csv.gz": tar_bytes({"a.csv": csv_text(pictures(counts=(1, 0, 0))).encode()}, "gz"),
-    "zip": zip_bytes(FILES),
-    "stored zip": zip_bytes(FILES, zipfile.ZIP_STORED),
-    "zip of zip": zip_bytes({"a.zip": zip_bytes(FILES, zipfile.ZIP_STORED)}, zipfile.ZIP_STORED),
-    "tar": tar_bytes(FILES),
-    "tar.xz": tar_bytes(FILES, "xz"),
-    "tar.bz2": tar_bytes(FILES, "bz2"),
+    "csv": csv_text(FEW).encode(),
+    "tar.gz of a csv": tar_bytes({"a.csv": csv_text(FEW).encode()}, "gz"),
+    "zip": zip_bytes(files_of(FEW)),
+    "stored zip": zip_bytes(files_of(FEW), zipfile.ZIP_STORED),
+    "zip of zip": zip_bytes({"a.zip": zip_bytes(files_of(FEW), zipfile.ZIP_STORED)}, zipfile.ZIP_STORED),
+    "tar": tar_bytes(files_of(FEW)),
+    "tar.xz": tar_bytes(files_of(FEW), "xz"),
+    "tar.bz2": tar_bytes(files_of(FEW), "bz2"),
 }
 
 
@@ -433,7 +434,7 @@ def test_a_mutated_image_gives_a_face_or_a_message(form):
     @fuzzed
     @given(mutations(len(IMAGES[form])))
     def attempt(edits):
-        files = FILES | {"train/sad/1.jpg": mutated(IMAGES[form], edits)}
+        files = files_of(FEW) | {"train/sad/1.jpg": mutated(IMAGES[form], edits)}
         read_or_refused({"set": zip_bytes(files, zipfile.ZIP_STORED)})
 
     attempt()

@@ -34,10 +34,10 @@ MAX_IMAGE_PIXELS = 16 << 20
 _JUNK = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 
 DAMAGE = (
-    OSError, EOFError, ValueError, OverflowError, IndexError, KeyError, NotImplementedError, RuntimeError,
+    EOFError, ValueError, OverflowError, IndexError, KeyError, NotImplementedError, RuntimeError,
     struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
 )  # fmt: skip
-"""What the standard library raises on bytes that are not what they claim to be."""
+"""What the standard library raises, besides OSError, on bytes that are not what they claim to be."""
 
 
 @contextmanager
@@ -49,9 +49,11 @@ def damage_named(where: str) -> Iterator[None]:
         raise
     except PermissionError as error:
         raise InputError(f"{where}: permission denied; may this user read it?") from error
+    except OSError as error:
+        how = f"cannot be read: {error.strerror}" if error.strerror else f"damaged or cut off: {error}"
+        raise InputError(f"{where}: {how}") from error
     except DAMAGE as error:
-        what = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"{where}: damaged or cut off: {what or type(error).__name__}") from error
+        raise InputError(f"{where}: damaged or cut off: {error or type(error).__name__}") from error
 
 
 @dataclass

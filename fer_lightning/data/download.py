@@ -23,9 +23,9 @@ def fer2013_path(path: str | Path | None, download: bool = False) -> str | Path:
     kagglehub keeps what it has downloaded and is imported only here. Raises InputError, which says where the set is
     obtained, when there is neither path nor download, both, or the download fails.
     """
-    if path is not None and download:
+    if path and download:
         raise InputError(f"data.path={path} and data.download=true exclude one another; which is to be used?")
-    if path is not None:
+    if path:
         return path
     if not download:
         raise InputError(f"data.path is not set. {WHERE}")

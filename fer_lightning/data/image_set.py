@@ -57,9 +57,13 @@ class ImageSet:
 
     def notes(self) -> list[str]:
         """What was done to the images, and which were left out: one sentence each."""
-        said = [f"{count:,} image(s) {CONVERSIONS[kind]}." for kind, count in sorted(self._conversions.items())]
+        said = [f"{_images(count)} {CONVERSIONS[kind]}." for kind, count in sorted(self._conversions.items())]
         if self._without_split:
-            said.append(f"{self._without_split:,} image(s) in no split's folder: taken for train.")
+            said.append(f"{_images(self._without_split)} in no split's folder: taken for train.")
         if self._unplaced:
-            said.append(f"{len(self._unplaced):,} image(s) in no expression's folder: left out ({self._unplaced[0]}).")
+            said.append(f"{_images(len(self._unplaced))} in no expression's folder: left out ({self._unplaced[0]}).")
         return said
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count > 1 else ''}"

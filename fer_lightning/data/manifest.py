@@ -4,6 +4,7 @@ store/manifest.json     fingerprint; folder; shape, dtype and checksums of each 
 store/arrays-<random>/  <name>.npy
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -81,11 +82,10 @@ def _descriptions(arrays: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no such call for folders
-    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Wait until a file, or a folder's list of files, is on the disk; some file systems cannot tell it of a folder."""
+    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+        descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

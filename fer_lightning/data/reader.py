@@ -7,7 +7,7 @@ import numpy as np
 
 from fer_lightning.data.archive import Member, existing, members
 from fer_lightning.data.csv_reader import columns_of, missing_columns, read_csv
-from fer_lightning.data.faces import TRAIN, VAL, Faces, copy_groups
+from fer_lightning.data.faces import SPLITS, TRAIN, VAL, Faces, copy_groups
 from fer_lightning.data.image_set import ImageSet
 from fer_lightning.data.splits import drawn_val
 from fer_lightning.errors import InputError
@@ -33,7 +33,7 @@ def read_faces(path: str | Path) -> Faces:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what an image needed is counted, and said once
         images, labels, split, notes = _arrays(path)
     groups = copy_groups(images)
-    _require_every_expression(labels[split == TRAIN] if TRAIN in split else labels, path)
+    notes += _missing_expressions(labels, split, path)
     if TRAIN in split and VAL not in split:
         rows = np.flatnonzero(split == TRAIN)
         rows = rows[drawn_val(images[rows], labels[rows], groups[rows])]
@@ -81,8 +81,15 @@ def _found(others: list[str], image_set: ImageSet) -> str:
     return " ".join([", ".join(others[:SHOWN]) + more, *image_set.notes()]).strip() or "nothing"
 
 
-def _require_every_expression(labels: np.ndarray, path: Path) -> None:
-    counts = np.bincount(labels, minlength=len(EXPRESSIONS)).tolist()
-    if 0 in counts:
-        listed = ", ".join(f"{name} {count:,}" for name, count in zip(EXPRESSIONS, counts, strict=True))
-        raise InputError(f"{path}: no image of {EXPRESSIONS[counts.index(0)]} to learn from. Images: {listed}")
+def _missing_expressions(labels: np.ndarray, split: np.ndarray, path: Path) -> list[str]:
+    """A note for each split but train that lacks an expression. Raises InputError when train lacks one."""
+    notes = []
+    for index, name in enumerate(SPLITS):
+        counts = np.bincount(labels[split == index], minlength=len(EXPRESSIONS)).tolist()
+        missing = [expression for expression, count in zip(EXPRESSIONS, counts, strict=True) if not count]
+        if missing and index == TRAIN and any(counts):
+            listed = ", ".join(f"{expression} {count:,}" for expression, count in zip(EXPRESSIONS, counts, strict=True))
+            raise InputError(f"{path}: no image of {missing[0]} to learn from. Images in train: {listed}")
+        if missing and any(counts):
+            notes.append(f"No image of {' or '.join(missing)} in {name}.")
+    return notes
