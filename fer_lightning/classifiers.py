@@ -47,9 +47,9 @@ class ExpressionClassifier(lightning.LightningModule):
         self.hog_length = hog_length(48, 48, **inputs["hog"]) if self.uses_hog else 0
         self.normalization = Normalization(inputs["size"], self.hog_length)
         self.register_buffer("class_weights", torch.ones(CLASSES))
-        self.train_loss = MeanMetric()
+        self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MulticlassAccuracy(CLASSES, average="micro")
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self.val_metrics = MetricCollection(
             {
                 "val/accuracy": MulticlassAccuracy(CLASSES, average="micro"),

@@ -1,7 +1,7 @@
 """Mistakes of the user's side: what went wrong, where, and what would be valid. Commands print them without a traceback."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 
 class InputError(ValueError):
@@ -9,7 +9,16 @@ class InputError(ValueError):
 
 
 def near_misses(word: str, valid: Iterable[str]) -> str:
-    """`" Did you mean hybrid_deep?"` for the names closest to `word`, or an empty string when none is close."""
-    names = sorted(valid)
-    close = get_close_matches(word, names, n=2, cutoff=0.6) or [name for name in names if name.endswith(f".{word}")][:2]
-    return f" Did you mean {' or '.join(close)}?" if close else ""
+    """`" Did you mean hybrid_deep?"` for the name closest to `word`, or an empty string when none is close.
+
+    Of dotted names the last part alone may be close too: `epochs` is near `trainer.max_epochs`. Equals are all named.
+    """
+
+    def likeness(first: str, second: str) -> float:
+        return SequenceMatcher(None, first, second).ratio()
+
+    leaf = word.rpartition(".")[2]
+    scores = {name: max(likeness(word, name), likeness(leaf, name.rpartition(".")[2]) - 0.01) for name in valid}
+    best = max(scores.values(), default=0.0)
+    close = [name for name, score in scores.items() if score > max(best - 0.02, 0.6)]
+    return f" Did you mean {' or '.join(close[:3])}?" if close else ""

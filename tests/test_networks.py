@@ -50,7 +50,7 @@ def test_each_network_overfits_64_images_to_100_percent(compose, model):
     torch.set_num_threads(2)
     network = classifier(compose, f"model={model}").train()
     faces, labels = torch.randint(0, 256, (64, 1, 48, 48)), torch.randint(0, 7, (64,))
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _step in range(40):
         logits = network.classify(faces)
         if (logits.argmax(1) == labels).all():

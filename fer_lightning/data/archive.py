@@ -78,30 +78,31 @@ def existing(path: str | Path) -> Path:
     raise InputError(f"{path}: there is no {missing} in {folder}.{hint}")
 
 
-def files_in(folder: Path) -> list[tuple[str, Path, os.stat_result]]:
-    """Name within the folder, path and status of every plain file below it, sorted by name; links are followed.
+def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
+    """Name within the folder and status of every plain file below it, sorted by name; links are followed.
 
     Archives come last. Raises InputError on a broken link, a folder that may not be read, or too many files.
     """
-    files: list[tuple[str, Path, os.stat_result]] = []
-    budget, waiting, seen = Budget(), [folder], set()
+    files: list[tuple[str, os.stat_result]] = []
+    budget, waiting, seen = Budget(), [""], set()
     while waiting:
-        current = waiting.pop()
+        prefix = waiting.pop()
+        current = folder / prefix
         with damage_named(str(current)):
             status = current.stat()
             entries = [] if (status.st_dev, status.st_ino) in seen else list(os.scandir(current))
         seen.add((status.st_dev, status.st_ino))
         for entry in entries:
-            name = Path(entry.path).relative_to(folder).as_posix()
+            name = prefix + entry.name
             if is_junk(name):
                 continue
             budget.file(str(folder))
             with damage_named(entry.path):
                 status = entry.stat()
             if stat.S_ISDIR(status.st_mode):
-                waiting.append(Path(entry.path))
+                waiting.append(f"{name}/")
             elif stat.S_ISREG(status.st_mode):
-                files.append((name, Path(entry.path), status))
+                files.append((name, status))
     return sorted(files, key=lambda file: (file[0].lower().endswith(_ARCHIVE_SUFFIXES), file[0]))
 
 
@@ -112,8 +113,9 @@ def members(path: Path) -> Iterator[Member]:
     large, or plays tricks (names that lead out, links, devices).
     """
     budget = Budget()
-    files = [("", path)] if path.is_file() else [(name, file) for name, file, _ in files_in(path)]
-    for name, file in files:
+    names = [""] if path.is_file() else [name for name, _ in files_in(path)]
+    for name in names:
+        file = path / name
         with damage_named(str(file)):
             stream = file.open("rb", buffering=1 << 16)
         with stream:

@@ -115,8 +115,9 @@ class FaceDataModule(lightning.LightningDataModule):
         size = self.config["size"]
         if size != mean.shape[-1]:  # resizing is linear: the resized mean is the mean of the resized faces
             mean = F.interpolate(mean[None], size=(size, size), mode="bilinear", align_corners=False)[0]
-        features = self._loaded.hog[0, rows] if self._loaded.hog is not None else torch.zeros(2, 0)
-        hog_std, hog_mean = torch.std_mean(features, dim=0, correction=0)
+        hog_mean = hog_std = torch.empty(0)
+        if self._loaded.hog is not None:
+            hog_std, hog_mean = torch.std_mean(self._loaded.hog[0, rows], dim=0)
         return Statistics(*(value.float().cpu() for value in (mean, std, hog_mean, hog_std.clamp_min(1e-3))))
 
     def train_dataloader(self) -> Batches:

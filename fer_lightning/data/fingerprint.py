@@ -20,7 +20,7 @@ def source_fingerprint(path: Path) -> str:
     for 36,000 images. Raises InputError on what cannot be read.
     """
     if path.is_dir():
-        listing = "\n".join(f"{name}\t{status.st_size}\t{status.st_mtime_ns}" for name, _, status in files_in(path))
+        listing = "\n".join(f"{name}\t{status.st_size}\t{status.st_mtime_ns}" for name, status in files_in(path))
         return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
     with damage_named(str(path)), path.open("rb") as file:
         status = path.stat()

@@ -24,8 +24,8 @@ class FullyConnectedNetwork(nn.Module):
         for number, (before, width) in enumerate(zip([inputs, *widths], widths, strict=False), start=1):
             self.hidden.add_module(f"hidden{number}", HiddenBlock(before, width, batch_norm, dropout))
         self.scores = nn.Linear(widths[-1] if widths else inputs, len(EXPRESSIONS))
-        # near zero, so that an untrained network finds all expressions equally likely: a loss of ln 7
-        nn.init.normal_(self.scores.weight, std=0.01)
+        # an untrained network finds all expressions equally likely: a loss of ln 7
+        nn.init.zeros_(self.scores.weight)
         nn.init.zeros_(self.scores.bias)
 
     def embed(self, features: Tensor) -> Tensor:
