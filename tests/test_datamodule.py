@@ -1,0 +1,117 @@
+"""FaceDataModule: statistics of the training part alone, cached HOG, unique faces, folds, and the real set."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.feature import hog as reference_hog
+
+from fer_lightning.config import plain
+from fer_lightning.data.datamodule import FaceDataModule, unique_training_rows
+from fer_lightning.data.faces import TEST, TRAIN, VAL
+from fer_lightning.data.sources import open_source
+from fer_lightning.errors import InputError
+
+
+@pytest.fixture
+def opened(compose):
+    def module(*overrides: str, with_hog: bool = False) -> FaceDataModule:
+        datamodule = FaceDataModule(plain(compose(*overrides))["data"], with_hog)
+        datamodule.setup()
+        return datamodule
+
+    return module
+
+
+def test_mean_and_deviation_are_those_of_the_training_part_alone(opened):
+    datamodule = opened("data.images=280", with_hog=True)
+    train = datamodule.tensors.images[datamodule.rows[TRAIN]].numpy().astype(np.float64)
+    statistics = datamodule.statistics()
+    np.testing.assert_allclose(statistics.mean, train.mean(axis=0), atol=1e-3)
+    assert float(statistics.std) == pytest.approx((train - train.mean(axis=0)).std(), rel=1e-5)
+    features = datamodule.tensors.hog[0, datamodule.rows[TRAIN]].numpy()
+    np.testing.assert_allclose(statistics.hog_mean, features.mean(axis=0), atol=1e-5)
+    everything = datamodule.tensors.images.numpy().mean(axis=0)
+    assert np.abs(everything - statistics.mean.numpy()).max() > 0.1
+
+
+def test_the_mean_of_a_resized_network_input_is_the_mean_of_the_resized_faces(opened):
+    datamodule = opened("data.images=140", "data.size=64")
+    resized = torch.cat([batch.images for batch in datamodule._batches(TRAIN, 50)])
+    torch.testing.assert_close(datamodule.statistics().mean, resized.mean(dim=0), atol=1e-2, rtol=0)
+
+
+def test_a_fold_takes_its_statistics_from_its_own_training_part(opened):
+    datamodule = opened("data.images=280")
+    rows = datamodule.rows[TRAIN].numpy()
+    fold = datamodule.fold(rows[:100], rows[100:])
+    expected = datamodule.tensors.images[rows[:100]].float().mean(dim=0)
+    torch.testing.assert_close(fold.statistics().mean, expected, atol=1e-3, rtol=0)
+    assert fold.split_sizes == {"train": 100, "val": len(rows) - 100}
+    with pytest.raises(InputError, match="no image in the split 'test'"):
+        fold.test_dataloader()
+
+
+def test_cached_hog_is_scikit_images_for_both_orientations(opened):
+    datamodule = opened("data.images=140", "data.hog={orientations: 6, pixels_per_cell: 12, cells_per_block: 1}", with_hog=True)
+    for row in range(0, 140, 20):
+        face = datamodule.tensors.images[row, 0].numpy()
+        for orientation, picture in enumerate((face, np.fliplr(face))):
+            expected = reference_hog(picture, 6, (12, 12), (1, 1))
+            np.testing.assert_allclose(datamodule.tensors.hog[orientation, row], expected, atol=1e-6)
+
+
+def test_a_network_without_hog_does_not_make_it_compute_any(opened, monkeypatch):
+    monkeypatch.setattr("fer_lightning.data.datamodule.hog", pytest.fail)
+    assert next(iter(opened("data.images=140").val_dataloader())).hog is None
+
+
+def test_unique_faces_are_those_that_a_plain_count_keeps(opened):
+    datamodule = opened("data.images=210")
+    faces = datamodule.faces
+    groups, split = faces.copy_groups.copy(), faces.split
+    train, val = faces.rows(TRAIN), faces.rows(VAL)
+    groups[train[1]] = groups[train[0]]  # a copy within train
+    groups[train[2]] = groups[val[0]]  # a leak
+    copied = type(faces)(**{**vars(faces), "copy_groups": groups})
+    held_out, kept = set(groups[split != TRAIN]), []
+    for row in train:
+        if groups[row] not in held_out and groups[row] not in {groups[other] for other in kept}:
+            kept.append(row)
+    np.testing.assert_array_equal(unique_training_rows(copied), kept)
+    assert len(kept) == len(train) - 2
+
+
+def test_a_missing_split_is_named_with_those_that_are_there(opened):
+    datamodule = opened("data.images=140")
+    datamodule.rows[TEST] = torch.empty(0, dtype=torch.int64)
+    with pytest.raises(InputError, match="no image in the split 'test'; the data holds: train"):
+        datamodule.test_dataloader()
+
+
+def test_fer2013_without_a_path_says_where_it_is_obtained(compose):
+    with pytest.raises(InputError, match=r"kaggle\.com/datasets/msambare/fer2013.*data\.download=true"):
+        open_source(plain(compose("data=fer2013"))["data"])
+
+
+def test_synthetic_faces_take_no_path(compose):
+    with pytest.raises(InputError, match="did you mean data=fer2013"):
+        open_source(plain(compose("data.path=fer2013.zip"))["data"])
+
+
+def test_the_real_set_has_the_official_splits_and_leaks(fer2013, opened):
+    datamodule = opened("data=fer2013", f"data.path={fer2013}")
+    assert datamodule.split_sizes["train"] == 28709
+    assert datamodule.split_sizes["val"] == 3589
+    images = datamodule.tensors.images
+    train = {image.numpy().tobytes() for image in images[datamodule.rows[TRAIN]]}
+    leaked = sum(image.numpy().tobytes() in train for image in images[datamodule.rows[VAL]])
+    assert leaked == 280  # of 3,589 PublicTest images
+
+
+def test_unique_training_on_the_real_set_leaves_no_copy_on_either_side(fer2013, opened):
+    datamodule = opened("data=fer2013", f"data.path={fer2013}", "data.unique=true")
+    images = datamodule.tensors.images[:, 0].numpy()
+    keys = [min(image.tobytes(), image[:, ::-1].tobytes()) for image in images]
+    train = [keys[row] for row in datamodule.rows[TRAIN].tolist()]
+    assert len(set(train)) == len(train)
+    assert not set(train) & {keys[row] for row in datamodule.rows[VAL].tolist()}
