@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_sets import csv_text, encoded, files_of, pictures, tar_bytes, write_folder, zip_bytes
 
-from fer_lightning.data import bounds, zip_archive
+from fer_lightning.data import bounds, packed, zip_archive
 from fer_lightning.data.faces import Faces
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
@@ -29,7 +29,6 @@ SET = pictures()
 FILES = files_of(SET)
 CSV = csv_text(SET)
 LINES = CSV.splitlines()
-ZEROS = b"\0" * (80 << 20)
 
 
 def csv_with(row: int, change) -> bytes:
@@ -165,10 +164,18 @@ def locked_zip() -> bytes:
     return bytes(data)
 
 
+BOMB = 80 << 20
+
+
+def bomb(packing: str) -> bytes:
+    """80 MB of zeros in a tar."""
+    return tar_bytes({"train/sad/1.txt": bytes(BOMB)}, packing)
+
+
 def long_name_bomb() -> bytes:
     info = tarfile.TarInfo("././@LongLink")
-    info.type, info.size = tarfile.GNUTYPE_LONGNAME, len(ZEROS)
-    return info.tobuf(tarfile.GNU_FORMAT) + ZEROS
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, BOMB
+    return info.tobuf(tarfile.GNU_FORMAT) + bytes(BOMB)
 
 
 def lying_zip() -> bytes:
@@ -200,15 +207,17 @@ TRICKS = {
     "a pipe in a tar": (tar_with(linked(tarfile.FIFOTYPE)), r"a link, device or sparse file"),
     "a symbolic link in a zip": (zip_with(external_attr=(stat.S_IFLNK | 0o777) << 16), r"_1.jpg: a link or device"),
     "a name that stands twice in a tar": (tar_bytes(FILES)[:-10240] + tar_bytes(FILES), r"stands twice"),
+    "a nameless member of a zip": (zip_bytes({"QQ": b"x"}).replace(b"QQ", b"\0\0"), r"or has no name"),
+    "a nameless member of a tar": (tar_bytes({"./": b"x"}), r"stands twice in the archive, or has no name"),
     "an encrypted zip": (locked_zip(), r"locked with a password; unpack it, and give the folder as data.path"),
     "an unbounded compression": (zip_bytes(FILES, zipfile.ZIP_LZMA), r"compressed by method 14"),
     "a zip that says it holds 2 GiB": (lying_zip(), r"a member of 2,147,483,648 bytes"),
-    "a bomb in a zip": (zip_bytes({"train/sad/1.jpg": ZEROS}), r"1.jpg: unpacks to more than 200 times its size"),
-    "a bomb in a gzip": (tar_bytes({"train/sad/1.txt": ZEROS}, "gz"), r"unpacks to more than 200 times its size"),
-    "a bomb in an xz": (tar_bytes({"train/sad/1.txt": ZEROS}, "xz"), r"unpacks to more than 200 times its size"),
-    "a bomb in a bzip2": (tar_bytes({"train/sad/1.txt": ZEROS}, "bz2"), r"unpacks to more than 200 times its size"),
-    "a bomb two archives deep": (zip_bytes({"a.tar.gz": tar_bytes({"1.txt": ZEROS}, "gz")}), r"more than 200 times"),
-    "a long name of 80 MB in a tar": (long_name_bomb(), r"a header of 83,886,080 bytes; at most 1,048,576"),
+    "a bomb in a zip": (lambda: zip_bytes({"train/sad/1.jpg": bytes(BOMB)}), r"1.jpg: unpacks to more than 200 times"),
+    "a bomb in a gzip": (lambda: bomb("gz"), r"unpacks to more than 200 times its size"),
+    "a bomb in an xz": (lambda: bomb("xz"), r"unpacks to more than 200 times its size"),
+    "a bomb in a bzip2": (lambda: bomb("bz2"), r"unpacks to more than 200 times its size"),
+    "a bomb two archives deep": (lambda: zip_bytes({"a.tar.gz": bomb("gz")}), r"more than 200 times"),
+    "a long name of 80 MB in a tar": (long_name_bomb, r"a header of 83,886,080 bytes; at most 1,048,576"),
     "archives in archives in archives": (nested_zip(4), r"archives within archives, more than 4 deep"),
 }  # fmt: skip
 
@@ -216,7 +225,7 @@ TRICKS = {
 @pytest.mark.parametrize("kind", TRICKS)
 def test_an_archive_that_plays_tricks_is_refused(kind, tmp_path):
     data, message = TRICKS[kind]
-    (tmp_path / "set").write_bytes(data)
+    (tmp_path / "set").write_bytes(data() if callable(data) else data)
     with pytest.raises(InputError, match=message):
         read_faces(tmp_path / "set")
     assert os.listdir(tmp_path) == ["set"]
@@ -286,6 +295,22 @@ def png_of(width: int, height: int) -> bytes:
 def test_a_huge_or_hollow_image_is_refused_without_being_decoded(image, message, tmp_path):
     with pytest.raises(InputError, match=f"train/sad/1.png: .*{message}"):
         read_faces(write_folder(tmp_path, FILES | {"train/sad/1.png": image}))
+
+
+def test_a_jpeg_of_endless_scans_is_refused_without_being_decoded(tmp_path):
+    jpeg = encoded(np.arange(2304, dtype=np.uint8).reshape(48, 48), "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    endless = jpeg[:last] + jpeg[last:-2] * 200 + jpeg[-2:]
+    with pytest.raises(InputError, match=r"train/sad/1.jpg: a JPEG of more than 100 scans"):
+        read_faces(write_folder(tmp_path, FILES | {"train/sad/1.jpg": endless}))
+    assert len(read_faces(write_folder(tmp_path, {"train/sad/1.jpg": jpeg}))) == len(FILES) + 1
+
+
+def test_an_xz_that_asks_for_too_much_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "XZ_MEMORY", 1 << 20)
+    (tmp_path / "set").write_bytes(tar_bytes(FILES, "xz"))
+    with pytest.raises(InputError, match="Memory usage limit"):
+        read_faces(tmp_path / "set")
 
 
 def test_a_path_that_is_not_there_is_told_with_its_near_misses(tmp_path):

@@ -112,6 +112,9 @@ DAMAGE = {
     "a missing array": lambda place: array_file(place).unlink(),
     "an array of another shape": lambda place: np.save(array_file(place), np.ones((7, 300), np.float32)),
     "an array of another type": lambda place: np.save(array_file(place), np.ones((300, 7), np.int32)),
+    "an array in another order": lambda place: np.save(
+        array_file(place), np.asfortranarray(Builder().arrays()["numbers"])
+    ),
     "a pickle in place of an array": lambda place: np.save(array_file(place), np.array([{}]), allow_pickle=True),
     "a missing folder": lambda place: shutil.rmtree(array_file(place).parent),
     "an unparsable manifest": lambda place: (store_of(place) / "manifest.json").write_text("{"),
@@ -307,6 +310,48 @@ def test_a_builder_killed_at_any_moment_leaves_a_cache_that_the_next_one_complet
     told = run(COUNTED, place, marks).stdout
     assert told == str([(f"part{part}", part * 50_000) for part in range(5)]) + "\n"
     assert len(list(store_of(place).glob("arrays-*"))) == 1
+
+
+KILLED_AT_STEP = """
+import os, shutil, sys
+from pathlib import Path
+import numpy as np
+from fer_lightning.data import cache, manifest
+place, fatal, step = Path(sys.argv[1]), int(sys.argv[2]), 0
+
+def counted(call):
+    def maybe(*arguments, **options):
+        global step
+        step += 1
+        if step == fatal:
+            os.kill(os.getpid(), 9)
+        return call(*arguments, **options)
+    return maybe
+
+os.fsync, os.replace, shutil.rmtree = counted(os.fsync), counted(os.replace), counted(shutil.rmtree)
+build = lambda folder: np.save(folder / "numbers.npy", np.full(99, 2))
+print(cache.cached_arrays(place, "new source", build)["numbers"].sum())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_killed_between_any_two_steps_of_replacing_arrays_the_old_or_the_new_ones_stand(tmp_path):
+    for fatal in range(1, 20):
+        place, old = tmp_path / str(fatal), Builder()
+        cached_arrays(place, "source", old)
+        ended = run(KILLED_AT_STEP, place, fatal)
+        if ended.returncode == 0:
+            assert ended.stdout == "198\n"
+            break
+        assert ended.returncode == -signal.SIGKILL
+        is_new = json.loads((store_of(place) / "manifest.json").read_text())["fingerprint"] == "new source"
+        if is_new:
+            assert (cached_arrays(place, "new source", Builder())["numbers"] == 2).all()
+        assert same(cached_arrays(place, "source", old), old)
+        assert old.calls == (2 if is_new else 1)
+        assert cached_arrays(place, "third source", Builder(3))["numbers"][0, 0] == 3
+        assert len(list(store_of(place).glob("arrays-*"))) == 1
+    assert fatal > 5
 
 
 def test_an_array_written_in_parts_is_the_array(tmp_path):

@@ -83,9 +83,9 @@ def expected() -> Faces:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_the_set_gives_the_same_faces_whatever_its_name(form, expected, tmp_path):
-    path = tmp_path / "no_suffix"
-    path.write_bytes(FORMS[form])
-    assert same(read_faces(path), expected)
+    for name in ("no_suffix", "wrong.jpg"):
+        (tmp_path / name).write_bytes(FORMS[form])
+        assert same(read_faces(tmp_path / name), expected)
 
 
 @pytest.mark.parametrize("files", [FILES, WRAPPED, FILES | JUNK, {"a/fer.csv": CSV}, {"fer2013.tar.gz": FORMS["tar"]}])

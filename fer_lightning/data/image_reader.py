@@ -23,6 +23,10 @@ CONVERSIONS = {
 }
 """What an image may need before it is a face; `read_face` counts these."""
 
+START_OF_SCAN = b"\xff\xda"
+MAX_SCANS = 100
+"""A progressive JPEG has about ten."""
+
 _FORMATS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "PNG": PngImageFile}
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -40,6 +44,8 @@ def read_face(data: bytes, form: str, where: str, conversions: Counter[str]) -> 
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise InputError(f"{where}: an image file of more than {MAX_IMAGE_BYTES:,} bytes")
+    if form == "JPEG" and data.count(START_OF_SCAN) > MAX_SCANS:
+        raise InputError(f"{where}: a JPEG of more than {MAX_SCANS} scans; a few bytes each take as long as a picture")
     try:
         image: Image.Image = _FORMATS[form](io.BytesIO(data))
         width, height = image.size
@@ -77,9 +83,8 @@ def _grey(image: Image.Image, conversions: Counter[str]) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         conversions["16-bit"] += 1
         return Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8))
-    if image.mode not in ("1", "LA", "La"):
-        colour = image.convert("RGBA").convert("RGB") if image.mode in ("P", "PA") else image.convert("RGB")
-        grey = colour.convert("L")
-        conversions["colour"] += 1
-        return grey
-    return image.convert("L")
+    if image.mode in ("1", "LA"):
+        return image.convert("L")
+    conversions["colour"] += 1
+    colour = image.convert("RGBA") if image.mode in ("P", "PA") else image
+    return colour.convert("RGB").convert("L")

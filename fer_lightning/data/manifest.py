@@ -1,6 +1,6 @@
 """The manifest of cached arrays: whose they are, where they are, and the checksums by which damage is seen.
 
-store/manifest.json     fingerprint; folder; shape, dtype and checksums of each array
+store/manifest.json     fingerprint; folder; layout and checksums of each array
 store/arrays-<random>/  <name>.npy
 """
 
@@ -70,7 +70,7 @@ def folder_in_use(store: Path) -> str:
 
 
 def _descriptions(arrays: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
-    """Shape, dtype and checksums of each array; the checksums are computed in threads."""
+    """Layout and checksums of each array; the checksums are computed in threads."""
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
         pending = []
         for array in arrays:
@@ -78,7 +78,8 @@ def _descriptions(arrays: Iterable[np.ndarray]) -> Iterator[dict[str, Any]]:
             segments = [data[start : start + SEGMENT] for start in range(0, len(data), SEGMENT)]
             pending.append((array, [threads.submit(zlib.crc32, segment.data) for segment in segments]))
         for array, sums in pending:
-            yield {"shape": list(array.shape), "dtype": array.dtype.str, "crc32": [one.result() for one in sums]}
+            layout = {"shape": list(array.shape), "strides": list(array.strides), "dtype": array.dtype.str}
+            yield layout | {"crc32": [one.result() for one in sums]}
 
 
 def _to_disk(path: Path) -> None:

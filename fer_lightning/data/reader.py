@@ -47,13 +47,13 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Images, labels and split as the source has them, and what is to be said of them."""
     image_set, table, others = ImageSet(), None, []
     for member in members(path):
-        if image_set.takes(member):
-            image_set.add(member)
-        elif member.form == "text" and not missing_columns(columns := columns_of(member.head)):
+        if member.form == "text" and not missing_columns(columns := columns_of(member.head)):
             if "usage" in columns or table is None:
                 table = member.name, *read_csv(member.stream, member.where)
             if "usage" in columns:
                 break
+        elif image_set.takes(member):
+            image_set.add(member)
         else:
             others.append(_described(member))
     if table is not None and (table[3] is not None or not len(image_set)):

@@ -51,8 +51,8 @@ def tar_members(stream: BinaryIO, where: str, budget: Budget) -> Iterator[tuple[
             raise InputError(f"{where}, {name}: a link, device or sparse file; archives of plain files are read")
         if is_junk(name):
             continue
-        if name in names:
-            raise InputError(f"{where}, {name}: stands twice in the archive")
+        if not name or name in names:
+            raise InputError(f"{where}, {name}: stands twice in the archive, or has no name")
         names.add(name)
         yield name, cast(BinaryIO, archive.extractfile(info))
     with damage_named(where):

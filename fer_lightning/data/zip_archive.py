@@ -52,7 +52,7 @@ def _checked(archive: zipfile.ZipFile, where: str, budget: Budget) -> dict[str, 
         name, mode = member_name(info.filename, where), info.external_attr >> 16
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise InputError(f"{where}, {name}: a link or device; only plain files are read from an archive")
-        if info.is_dir() or is_junk(name):
+        if info.filename.endswith("/") or is_junk(name):
             continue
         if info.flag_bits & 0x1:
             raise InputError(f"{where}, {name}: locked with a password; unpack it, and give the folder as data.path")
@@ -60,8 +60,8 @@ def _checked(archive: zipfile.ZipFile, where: str, budget: Budget) -> dict[str, 
             raise InputError(
                 f"{where}, {name}: compressed by method {info.compress_type}, which is not read; unpack it"
             )
-        if name in members:
-            raise InputError(f"{where}, {name}: stands twice in the archive")
+        if not name or name in members:
+            raise InputError(f"{where}, {name}: stands twice in the archive, or has no name")
         budget.file(f"{where}, {name}", info.file_size)
         budget.unpacked(f"{where}, {name}", info.file_size, info.file_size, info.compress_size)
         members[name] = info
