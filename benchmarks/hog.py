@@ -22,7 +22,9 @@ def main() -> None:
     images = synthetic_faces(4096).images
     batch = torch.from_numpy(images)
     ours, theirs = [], []
-    difference = float(np.abs(hog(batch[:200]).numpy() - [reference_hog(i, 9, (8, 8), (2, 2)) for i in images[:200]]).max())
+    difference = float(
+        np.abs(hog(batch[:200]).numpy() - [reference_hog(i, 9, (8, 8), (2, 2)) for i in images[:200]]).max()
+    )
     for _ in range(ROUNDS):  # in turn, so that a slow moment of the machine hits both
         begin = time.perf_counter()
         hog(batch)

@@ -35,7 +35,10 @@ def main() -> None:
 
     cold = start()
     seconds = [start() for _ in range(ROUNDS)]
-    print(f"first start {cold:.2f} s (reads the source where it is not in the cache), then {min(seconds):.2f} to {max(seconds):.2f} s")
+    print(
+        f"first start {cold:.2f} s (reads the source where it is not in the cache), "
+        f"then {min(seconds):.2f} to {max(seconds):.2f} s"
+    )
     print(
         json.dumps(
             {

@@ -40,7 +40,9 @@ def main(run: Path, picture: Path) -> None:
     first = next(module for module in classifier.network.modules() if isinstance(module, torch.nn.Conv2d))
     filters.imshow(filter_grid(first.weight, 30)[0], cmap="gray", vmin=0, vmax=1)
     filters.set_axis_off()
-    filters.set_title(f"filters of the first layer, {first.kernel_size[0]}x{first.kernel_size[1]}", loc="left", fontsize=10)
+    filters.set_title(
+        f"filters of the first layer, {first.kernel_size[0]}x{first.kernel_size[1]}", loc="left", fontsize=10
+    )
 
     counts = multiclass_confusion_matrix(predicted, labels, len(EXPRESSIONS))
     shares = counts / counts.sum(dim=1, keepdim=True)

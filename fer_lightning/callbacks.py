@@ -46,9 +46,9 @@ class StopWhenDiverged(Callback):
         self.losses = []
         if not all(finite):
             raise Diverged(
-                f"the loss became NaN or infinite at step {first + finite.index(False)} (epoch {trainer.current_epoch}). "
-                "The checkpoints of the epochs before are kept. A smaller optimizer.lr, or trainer.gradient_clip_val=1, "
-                "usually helps"
+                f"the loss became NaN or infinite at step {first + finite.index(False)} "
+                f"(epoch {trainer.current_epoch}). The checkpoints of the epochs before are kept. "
+                "A smaller optimizer.lr, or trainer.gradient_clip_val=1, usually helps"
             )
 
 

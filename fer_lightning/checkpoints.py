@@ -30,7 +30,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.replace(partial, path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             partial.unlink(missing_ok=True)
-            raise InputError(f"{path}: the checkpoint could not be written ({error}); the earlier one is kept") from error
+            raise InputError(
+                f"{path}: the checkpoint could not be written ({error}); the earlier one is kept"
+            ) from error
 
 
 class KeepBestAndLast(Checkpoint):
@@ -69,7 +71,7 @@ class KeepBestAndLast(Checkpoint):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint of this project, on the CPU. Raises InputError for any other file; runs no code of it."""
+    """The content of a checkpoint of this project, on the CPU. Runs no code of it; InputError for any other file."""
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     try:
@@ -78,7 +80,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not a checkpoint that can be read safely, or damaged ({reason[:200]})") from error
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
-        raise InputError(f"{path}: a torch file, but not a checkpoint of fer_lightning (no state_dict and hyper_parameters)")
+        raise InputError(
+            f"{path}: a torch file, but not a checkpoint of fer_lightning (no state_dict and hyper_parameters)"
+        )
     if not {"model", "inputs"} <= content["hyper_parameters"].keys():
         raise InputError(f"{path}: a Lightning checkpoint of another project (it names no model and inputs)")
     return content

@@ -61,7 +61,7 @@ class ExpressionClassifier(lightning.LightningModule):
         self.network: nn.Module
 
     def set_statistics(self, statistics: Statistics, class_counts: Tensor) -> None:
-        """Take the training part's mean and deviation, and, with `model.class_weights`, weights inverse to the counts."""
+        """Take the training part's statistics and, with `model.class_weights`, weights inverse to the class counts."""
         for name, value in statistics._asdict().items():
             getattr(self.normalization, name).copy_(value)
         if self.model["class_weights"]:
@@ -72,7 +72,7 @@ class ExpressionClassifier(lightning.LightningModule):
         raise NotImplementedError
 
     def classify(self, faces: Tensor) -> Tensor:
-        """Logits (B, 7) of grey faces (B, 1, 48, 48), 0 to 255: resizes, repeats channels and computes HOG as needed."""
+        """Logits (B, 7) of grey faces (B, 1, 48, 48), 0 to 255; size, channels and HOG are made as needed."""
         faces = faces.float()
         features = hog(faces[:, 0], **self.inputs["hog"]) if self.uses_hog else None
         size, channels = self.inputs["size"], self.inputs["channels"]

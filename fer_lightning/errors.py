@@ -1,4 +1,4 @@
-"""Mistakes of the user's side: what went wrong, where, and what would be valid. Commands print them without a traceback."""
+"""Mistakes of the user's side: what went wrong, where, and what would be valid. Printed without a traceback."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher

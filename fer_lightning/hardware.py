@@ -30,7 +30,7 @@ def cpu_computes_in_bf16() -> bool:
 
 
 def choose_memory_format(memory_format: str) -> torch.memory_format:
-    """Layout of the feature maps. `auto` is channels_last: faster with mixed precision, and with oneDNN in 32 bits too."""
+    """Layout of the feature maps. `auto` is channels_last: faster with mixed precision, and on CPUs in 32 bits too."""
     if memory_format == "auto":
         return torch.channels_last
     if memory_format not in MEMORY_FORMATS:

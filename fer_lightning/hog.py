@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients for whole batches, in torch: equal to scikit-image's, differentiable, on any device."""
+"""Histograms of oriented gradients in torch, whole batches: scikit-image's values, differentiable, on any device."""
 
 import math
 from typing import Literal, get_args
@@ -27,7 +27,7 @@ def hog(
     images: (B, H, W) grey, any real dtype; grey values are not rescaled. Gradients are unsigned: angles in [0, 180)
     degrees, each pixel voting with its magnitude for one orientation, without interpolation, as scikit-image does.
     Returns (B, n) with n = `hog_length(H, W, ...)`, 900 for 48x48 and the defaults; float64 for float64 images,
-    otherwise float32. Differentiable with respect to the images (through the magnitudes; the choice of bin is constant).
+    otherwise float32. Differentiable with respect to the images, through the magnitudes: the choice of bin is constant.
     Raises InputError for a parameter out of range or an image that holds fewer cells than one block.
     """
     if images.ndim != 3:
@@ -99,14 +99,18 @@ def _orientation_bins(gradient_y: Tensor, gradient_x: Tensor, orientations: int)
     cotangent = torch.where(gradient_y == 0, torch.inf, gradient_x / gradient_y)
     bins = torch.zeros_like(cotangent, dtype=torch.uint8)
     for boundary in range(1, orientations):
-        bins += cotangent <= round(1 / math.tan(math.pi * boundary / orientations), 15)  # rounded: cot 90 is 0, not 6e-17
+        bins += cotangent <= round(
+            1 / math.tan(math.pi * boundary / orientations), 15
+        )  # rounded: cot 90 is 0, not 6e-17
     return bins
 
 
 def _normalize_blocks(cells: Tensor, cells_per_block: int, block_norm: BlockNorm) -> Tensor:
     """(B, cells_y, cells_x, orientations) to (B, n): overlapping blocks, each normalised by itself."""
     epsilon = 1e-5
-    blocks = cells.unfold(1, cells_per_block, 1).unfold(2, cells_per_block, 1)  # (B, y, x, orientations, cell y, cell x)
+    blocks = cells.unfold(1, cells_per_block, 1).unfold(
+        2, cells_per_block, 1
+    )  # (B, y, x, orientations, cell y, cell x)
     blocks = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3)
     if block_norm in ("L1", "L1-sqrt"):
         blocks = blocks / (blocks.sum(-1, keepdim=True) + epsilon)

@@ -41,7 +41,7 @@ def steps(progress: float) -> float:
 
 SCHEDULES: dict[str, Schedule] = {f.__name__: f for f in (constant, cosine, one_cycle, linear, steps)}
 PLATEAU = "plateau"
-"""A tenth of the rate whenever the validation loss has not fallen for `patience` epochs: the only one that looks back."""
+"""A tenth of the rate whenever the validation loss has not fallen for `patience` epochs; it alone looks back."""
 
 
 def lr_schedule(name: str) -> Schedule:
@@ -57,8 +57,9 @@ def lr_schedule(name: str) -> Schedule:
 def build_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, Adam or AdamW over a network's parameters, by the config group `optimizer`.
 
-    L2 (`weight_decay`) is on the weights of convolutions and linear layers only, not on biases and norms. In sgd and adam
-    it is a penalty of weight_decay / 2 * w**2 in the loss; in adamw it is decoupled (Loshchilov & Hutter, ICLR 2019).
+    L2 (`weight_decay`) is on the weights of convolutions and linear layers only, not on biases and norms. In sgd and
+    adam it is a penalty of weight_decay / 2 * w**2 in the loss; in adamw it is decoupled (Loshchilov & Hutter,
+    ICLR 2019).
     """
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]

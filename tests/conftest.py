@@ -1,4 +1,4 @@
-"""What several chapters of the tests share: where the real set is, the composed config, the train command in process."""
+"""What several chapters of the tests share: the real set, the composed config, the train command in process."""
 
 import contextlib
 import io

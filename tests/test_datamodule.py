@@ -52,7 +52,9 @@ def test_a_fold_takes_its_statistics_from_its_own_training_part(opened):
 
 
 def test_cached_hog_is_scikit_images_for_both_orientations(opened):
-    datamodule = opened("data.images=140", "data.hog={orientations: 6, pixels_per_cell: 12, cells_per_block: 1}", with_hog=True)
+    datamodule = opened(
+        "data.images=140", "data.hog={orientations: 6, pixels_per_cell: 12, cells_per_block: 1}", with_hog=True
+    )
     for row in range(0, 140, 20):
         face = datamodule.tensors.images[row, 0].numpy()
         for orientation, picture in enumerate((face, np.fliplr(face))):

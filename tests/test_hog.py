@@ -31,7 +31,9 @@ def test_hog_equals_scikit_image_for_every_offered_parameter(orientations, block
         assert ours.shape[1] == hog_length(height, width, orientations, cell, block, block_norm)
         for (name, image), features in zip(images.items(), ours.numpy(), strict=True):
             expected = reference_hog(image, orientations, (cell, cell), (block, block), block_norm)
-            np.testing.assert_allclose(features, expected, atol=1e-6, err_msg=f"{name}, {height}x{width}, {cell}, {block}")
+            np.testing.assert_allclose(
+                features, expected, atol=1e-6, err_msg=f"{name}, {height}x{width}, {cell}, {block}"
+            )
 
 
 def test_real_grey_values_give_scikit_images_hog_too():

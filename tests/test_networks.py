@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fer_lightning.classifiers import build_classifier
 from fer_lightning.commands import CONF
 from fer_lightning.config import plain
-from fer_lightning.classifiers import build_classifier
 from fer_lightning.errors import InputError
 from fer_lightning.networks import ConvNetwork
 from fer_lightning.networks.layers import ConvBlock, ConvLayer
@@ -41,7 +41,9 @@ def test_an_untrained_networks_loss_is_ln_7(compose, model):
     network = classifier(compose, f"model={model}")
     faces, labels = torch.randint(0, 256, (64, 1, 48, 48)), torch.randint(0, 7, (64,))
     for train in (False, True):
-        assert F.cross_entropy(network.train(train).classify(faces), labels).item() == pytest.approx(math.log(7), abs=0.1)
+        assert F.cross_entropy(network.train(train).classify(faces), labels).item() == pytest.approx(
+            math.log(7), abs=0.1
+        )
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -68,7 +70,9 @@ def test_hybrid_features_are_conv_features_beside_hog(compose):
 
 
 def test_any_depth_can_be_asked_for_on_the_command_line(compose):
-    layers = "model.conv=[{filters: 8, kernel: 5, stride: 2, padding: 2}, {filters: 4}, {filters: 6, pool: 3, dropout: 0.5}]"
+    layers = (
+        "model.conv=[{filters: 8, kernel: 5, stride: 2, padding: 2}, {filters: 4}, {filters: 6, pool: 3, dropout: 0.5}]"
+    )
     network = classifier(compose, "model=conv_deep", layers, "model.hidden=[10,11,12,13]").network
     assert [block.conv.out_channels for block in network.features] == [8, 4, 6]
     assert network.features(torch.zeros(2, 1, 48, 48)).shape == (2, 6, 8, 8)
@@ -88,7 +92,10 @@ def test_the_computed_size_of_a_layers_output_is_the_one_that_torch_gives(side, 
 @pytest.mark.parametrize(
     ("conv", "said"),
     [
-        ([{"filters": 8, "pool": 2}] * 6, r"model.conv\[5\]: pooling by 2 leaves nothing of the 1x1 output \(input 1x1"),
+        (
+            [{"filters": 8, "pool": 2}] * 6,
+            r"model.conv\[5\]: pooling by 2 leaves nothing of the 1x1 output \(input 1x1",
+        ),
         ([{"filters": 8, "kernel": 60, "padding": 0}], r"model.conv\[0\]: a 60x60 kernel does not fit its 48x48 input"),
         ([{"filter": 8}], r"model.conv\[0\]: no such key 'filter'. Did you mean filters\?"),
         ([{"kernel": 3}], r"model.conv\[0\]: the number of filters is missing"),
@@ -105,7 +112,7 @@ def test_an_impossible_layer_is_refused_by_name_and_size(conv, said):
 
 @pytest.mark.parametrize("hidden", ["256", [0], [1.5], [True], 256])
 def test_impossible_widths_of_hidden_layers_are_refused(hidden):
-    with pytest.raises(InputError, match="model.hidden="):
+    with pytest.raises(InputError, match=r"model\.hidden="):
         ConvNetwork([{"filters": 2, "pool": 4}], hidden)
 
 

@@ -37,12 +37,18 @@ def test_a_wheel_works_from_any_folder(tmp_path):
     assert (elsewhere / "run" / "metrics.json").exists()
     where = "import fer_lightning.commands as c; print(c.CONF)"
     found = subprocess.run(
-        [sys.executable, "-c", where], env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True, cwd=elsewhere
+        [sys.executable, "-c", where],
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        cwd=elsewhere,
     )
     assert Path(found.stdout.strip()).is_relative_to(site)
 
 
-@pytest.mark.parametrize("command", [command for command in TRAIN_COMMANDS if "..." not in command and "--" not in command])
+@pytest.mark.parametrize(
+    "command", [command for command in TRAIN_COMMANDS if "..." not in command and "--" not in command]
+)
 def test_the_readmes_train_commands_compose(command, compose):
     plain(compose(*(word for word in shlex.split(command) if not word.startswith("hydra."))))
 

@@ -21,9 +21,9 @@ ERASED_AREA = (0.02, 0.2)
 class Augmentation:
     """What is done to a training batch; 0 leaves an operation out.
 
-    flip: probability of a mirrored face. shift: largest displacement, pixels, each axis. rotate: largest angle, degrees,
-    both ways. scale: largest relative change of size (0.1: 0.9 to 1.1 times). erase: probability that a rectangle is
-    erased. mixup: parameter of the Beta distribution that pairs of images are mixed by (Zhang et al., ICLR 2018).
+    flip: probability of a mirrored face. shift: largest displacement, pixels, each axis. rotate: largest angle,
+    degrees, both ways. scale: largest relative change of size (0.1: 0.9 to 1.1 times). erase: probability that a
+    rectangle is erased. mixup: parameter of the Beta distribution that pairs are mixed by (Zhang et al., ICLR 2018).
     """
 
     flip: float = 0.0
@@ -87,7 +87,7 @@ def warp(images: Tensor, augmentation: Augmentation, generator: Generator) -> Te
 def erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Cover a random rectangle of some images by the image's own mean (random erasing, Zhong et al., AAAI 2020).
 
-    images: (B, C, H, W) float. Area and aspect (1:3 to 3:1) are drawn for each image; the rectangle may be cut by the border.
+    images: (B, C, H, W) float. Area and aspect (1:3 to 3:1) are drawn for each image; the border may cut the rectangle.
     """
     if not probability:
         return images
@@ -107,8 +107,8 @@ def erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
 def mixup(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Mix each image with another of the batch, and their targets by the same share (Zhang et al., ICLR 2018).
 
-    images: (B, C, H, W) float; targets: (B, classes) float, rows summing to 1. The share is Beta(alpha, alpha), one for the
-    batch as in the authors' code. alpha 0 changes nothing.
+    images: (B, C, H, W) float; targets: (B, classes) float, rows summing to 1. The share is Beta(alpha, alpha), one
+    for the batch as in the authors' code. alpha 0 changes nothing.
     """
     if not alpha:
         return images, targets

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 class FaceTensors:
     """All faces of a set on one device. images: (N, 1, 48, 48) uint8; labels: (N,) int64.
 
-    hog: (2, N, hog_length), plain and mirrored; hog_settings: the parameters it was computed with. Both None when unused.
+    hog: (2, N, hog_length), plain and mirrored; hog_settings: the parameters of it. Both None when unused.
     """
 
     images: Tensor
@@ -41,11 +41,11 @@ class FaceTensors:
 
 
 class Batches:
-    """The faces of `rows` in whole batches, for one split. Iterating gives `Batch`; everything random follows (seed, epoch).
+    """The faces of `rows` in whole batches, for one split: an iterable of `Batch`. Randomness follows (seed, epoch).
 
-    With `augmentation` (a training split) the order is shuffled and a last incomplete batch is dropped, unless it is the
-    only one. Of `world` processes, each gets every world-th row. `channels` repeats the grey picture, `size` resizes it
-    (bilinear), for networks that want it so.
+    With `augmentation` (a training split) the order is shuffled and a last incomplete batch is dropped, unless it is
+    the only one. Of `world` processes, each gets every world-th row. `channels` repeats the grey picture, `size`
+    resizes it (bilinear), for networks that want it so.
     """
 
     def __init__(
@@ -60,7 +60,13 @@ class Batches:
         rank: int = 0,
         world: int = 1,
     ):
-        self.faces, self.rows, self.batch_size, self.seed, self.augmentation = faces, rows, batch_size, seed, augmentation
+        self.faces, self.rows, self.batch_size, self.seed, self.augmentation = (
+            faces,
+            rows,
+            batch_size,
+            seed,
+            augmentation,
+        )
         self.channels, self.size, self.rank, self.world = channels, size, rank, world
         self.epoch = 0
 

@@ -28,8 +28,8 @@ EVALUATION_BATCH = 512
 class Statistics(NamedTuple):
     """What is subtracted and divided by before a network sees a face, taken over the training part only.
 
-    mean: (1, size, size) mean image, grey values; std: () of the mean-subtracted pixels; hog_mean, hog_std: (hog_length,),
-    empty without HOG.
+    mean: (1, size, size) mean image, grey values; std: () of the mean-subtracted pixels; hog_mean, hog_std:
+    (hog_length,), empty without HOG.
     """
 
     mean: Tensor
@@ -60,7 +60,7 @@ class FaceDataModule(lightning.LightningDataModule):
         self._open()
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the cache and put the faces on the device. Raises InputError for a set without training or val images."""
+        """Open the cache, filling it where needed, and put the faces on the trainer's device."""
         if self.tensors is None:
             self._open()
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -20,7 +20,9 @@ def open_source(config: Mapping[str, Any]) -> CachedFaces:
             return open_faces(path, config["cache_dir"], config["check_counts"])
         case "synthetic":
             if config["path"] is not None:
-                raise InputError(f"data.path={config['path']}: synthetic faces are drawn, not read; did you mean data=fer2013?")
+                raise InputError(
+                    f"data.path={config['path']}: synthetic faces are drawn, not read; did you mean data=fer2013?"
+                )
             arguments = (config["images"], config["seed"], config["label_noise"])
             drawing = f"{arguments} {hashlib.sha256(Path(synthetic.__file__).read_bytes()).hexdigest()}"
             place = cache_root(config["cache_dir"]) / "synthetic-{}-{}-{}".format(*arguments)

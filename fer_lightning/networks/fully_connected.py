@@ -1,4 +1,4 @@
-"""The fully connected network: hidden layers and the seven scores. Alone on HOG or pixels, and the head of the others."""
+"""The fully connected network: hidden layers and seven scores. Alone on HOG or pixels, and the others' head."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -11,7 +11,7 @@ from fer_lightning.errors import InputError, near_misses
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """One convolution of a network's config. Sizes in pixels; `padding=None` keeps the size at stride 1 (odd kernels)."""
+    """One convolution of a network's config. Sizes in pixels; `padding=None` keeps the size (odd kernel, stride 1)."""
 
     filters: int
     kernel: int = 3
@@ -35,9 +35,9 @@ class ConvLayer:
         layer = cls(**config)
         for key, least in (("filters", 1), ("kernel", 1), ("stride", 1), ("pool", 1), ("padding", 0)):
             value = getattr(layer, key)
-            if not (isinstance(value, int) and not isinstance(value, bool) and value >= least):
-                if not (key == "padding" and value is None):
-                    raise InputError(f"{where}.{key}={value!r}: expected a whole number of {least} or more")
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+            if not whole and not (key == "padding" and value is None):
+                raise InputError(f"{where}.{key}={value!r}: expected a whole number of {least} or more")
         check_dropout(layer.dropout, f"{where}.dropout")
         if not isinstance(layer.batch_norm, bool):
             raise InputError(f"{where}.batch_norm={layer.batch_norm!r}: expected true or false")

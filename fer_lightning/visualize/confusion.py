@@ -23,13 +23,16 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str], title: str = "") 
             colour = "white" if shares[row, column] > 0.5 else "black"
             weight = "bold" if row == column else "normal"
             place = {"ha": "center", "color": colour}
-            axes.text(column, row - 0.05, f"{shares[row, column]:.0%}", va="center", fontsize=11, weight=weight, **place)
-            axes.text(column, row + 0.27, f"{matrix[row, column]:,}", va="center", fontsize=7, alpha=0.8, **place)
+            share, count = f"{shares[row, column]:.0%}", f"{matrix[row, column]:,}"
+            axes.text(column, row - 0.05, share, va="center", fontsize=11, weight=weight, **place)
+            axes.text(column, row + 0.27, count, va="center", fontsize=7, alpha=0.8, **place)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axes.set_yticks(range(len(names)), [f"{name} ({int(total):,})" for name, total in zip(names, totals[:, 0], strict=True)])
+    true = [f"{name} ({int(total):,})" for name, total in zip(names, totals[:, 0], strict=True)]
+    axes.set_yticks(range(len(names)), true)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (images)")
-    axes.set_title(f"{title}{'   ' if title else ''}accuracy {accuracy:.2%} of {matrix.sum():,}", loc="left", fontsize=11)
+    title += "   " if title else ""
+    axes.set_title(f"{title}accuracy {accuracy:.2%} of {matrix.sum():,}", loc="left", fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
