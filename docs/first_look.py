@@ -1,6 +1,8 @@
-"""The picture at the head of the README, from a run on synthetic faces.
+"""The picture at the head of the README: a run on synthetic faces, and the filters of a run on FER2013.
 
-python docs/first_look.py runs/RUN docs/first_look.png
+python docs/first_look.py RUN FER2013_RUN docs/first_look.png
+    RUN:          python -m fer_lightning.train experiment=try_out model=hybrid_deep
+    FER2013_RUN:  python -m fer_lightning.train experiment=poster data.path=fer2013.zip
 """
 
 import sys
@@ -19,7 +21,7 @@ from fer_lightning.visualize.filters import filter_grid, tile
 FACES_EACH = 5
 
 
-def main(run: Path, picture: Path) -> None:
+def main(run: Path, fer2013_run: Path, picture: Path) -> None:
     best = run / "checkpoints" / "best.ckpt"
     classifier = load_classifier(best)
     datamodule = FaceDataModule(read_checkpoint(best)["config"]["data"])
@@ -37,12 +39,11 @@ def main(run: Path, picture: Path) -> None:
     faces.set_xticks([])
     faces.set_title("synthetic faces", loc="left", fontsize=10)
 
-    first = next(module for module in classifier.network.modules() if isinstance(module, torch.nn.Conv2d))
-    filters.imshow(filter_grid(first.weight, 30)[0], cmap="gray", vmin=0, vmax=1)
+    trained = load_classifier(fer2013_run / "checkpoints" / "best.ckpt").network
+    weights = next(module.weight for module in trained.modules() if isinstance(module, torch.nn.Conv2d))
+    filters.imshow(filter_grid(weights, 30, columns=5)[0], cmap="gray", vmin=0, vmax=1)
     filters.set_axis_off()
-    filters.set_title(
-        f"filters of the first layer, {first.kernel_size[0]}x{first.kernel_size[1]}", loc="left", fontsize=10
-    )
+    filters.set_title("first layer's filters, trained on FER2013", loc="left", fontsize=10)
 
     counts = multiclass_confusion_matrix(predicted, labels, len(EXPRESSIONS))
     shares = counts / counts.sum(dim=1, keepdim=True)
@@ -53,9 +54,9 @@ def main(run: Path, picture: Path) -> None:
     matrix.set_xticks(range(len(EXPRESSIONS)), EXPRESSIONS, rotation=45, ha="right", fontsize=8)
     matrix.set_yticks(range(len(EXPRESSIONS)), EXPRESSIONS, fontsize=8)
     accuracy = (predicted == labels).float().mean()
-    matrix.set_title(f"validation: true (rows), predicted; accuracy {accuracy:.0%}", loc="left", fontsize=10)
+    matrix.set_title(f"validation, true in rows: accuracy {accuracy:.0%}", loc="left", fontsize=10)
     figure.savefig(picture)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:]))
