@@ -21,7 +21,7 @@ from fer_lightning.commands import CONF
 from fer_lightning.config import plain
 from fer_lightning.hardware import choose_precision, has_gpu
 from fer_lightning.optimization import build_optimizer
-from fer_lightning.train import build, build_trainer
+from fer_lightning.run import build, build_trainer
 
 ROUNDS = 3
 DEFAULTS = ["data.images=3000", "data.augment={flip: 0.5, shift: 3, rotate: 8, scale: 0.08}", "draw.every=0"]
@@ -77,7 +77,9 @@ def main() -> None:
             lightning_rates.append(lightning_rate)
             bare_rates.append(bare_rate)
             shares.append(share)
-            print(f"Lightning {lightning_rate:,.0f} images/s, bare loop {bare_rate:,.0f}, loading {share:.1%} of a step")
+            print(
+                f"Lightning {lightning_rate:,.0f} images/s, bare loop {bare_rate:,.0f}, loading {share:.1%} of a step"
+            )
     ratios = [a / b for a, b in zip(lightning_rates, bare_rates, strict=True)]
     print(
         json.dumps(

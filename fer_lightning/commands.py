@@ -1,6 +1,7 @@
 """How a command begins and how it ends badly: Hydra composes its config, and mistakes become one message."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from fer_lightning.errors import InputError, near_misses
 
@@ -22,6 +24,20 @@ BAD_INPUT = 2
 """Exit status when the user's input was refused."""
 
 
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM. Not an Exception, so that nothing on the way takes it for an error."""
+
+
+def stop_on_signals() -> None:
+    """From now on Ctrl-C and SIGTERM raise `Stopped` with the signal's name."""
+
+    def stop(signum: int, frame: Any) -> NoReturn:
+        raise Stopped(signal.Signals(signum).name)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
+
+
 def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
     """Make a function of a config a command that takes overrides: `@hydra_command("config")`."""
 
@@ -31,6 +47,7 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, not to Hydra's own printer
             try:
+                sys.argv[1:] = with_best(sys.argv[1:])
                 run()
             except InputError as error:
                 fail(str(error))
@@ -40,6 +57,26 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
         return main
 
     return decorate
+
+
+def with_best(arguments: list[str]) -> list[str]:
+    """The command line with `+best=PATH` replaced by the overrides in that file, save those given beside it."""
+    given = {word.partition("=")[0].lstrip("+") for word in arguments if "=" in word}
+    words: list[str] = []
+    for word in arguments:
+        name, _, path = word.partition("=")
+        if name.lstrip("+") != "best":
+            words.append(word)
+            continue
+        try:
+            content = OmegaConf.to_container(OmegaConf.load(path))
+            overrides = content["overrides"] if isinstance(content, dict) else None
+        except (OSError, ValueError, KeyError, YAMLError) as error:
+            raise InputError(f"{word}: not the best.yaml of a search ({type(error).__name__}: {error})") from error
+        if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+            raise InputError(f"{word}: not the best.yaml of a search: it holds no list `overrides`")
+        words += [override for override in overrides if override.partition("=")[0].lstrip("+") not in given]
+    return words
 
 
 def fail(message: str) -> NoReturn:

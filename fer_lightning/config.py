@@ -46,6 +46,7 @@ def betas(value: Any) -> bool:
 
 
 SWITCH = one_of(True, False)
+FOLDS = (lambda value: value == 0 or whole(2, 100)[0](value), "0 (off) or a whole number from 2 to 100")
 TEXT = (lambda value: isinstance(value, str), "text")
 
 CHECKS: dict[str, tuple[Check, str]] = {
@@ -55,6 +56,8 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "early_stopping.patience": or_null(whole(1)),
     "ema.decay": number(0, 1),
     "draw.every": whole(0),
+    "cv.folds": FOLDS,
+    "cv.seed": whole(0, 2**32 - 1),
     "data.path": or_null(TEXT),
     "data.cache_dir": or_null(TEXT),
     "data.batch_size": whole(2),

@@ -1,9 +1,9 @@
-"""The main job: train one network on one set of faces.
+"""The main job: train one network on one set of faces, or cross-validate it.
 
 python -m fer_lightning.train model=hybrid_deep data=fer2013 data.path=fer2013.zip
+python -m fer_lightning.train model=hybrid_deep data=fer2013 data.path=fer2013.zip cv.folds=5
 """
 
-import json
 import logging
 import signal
 import sys
@@ -11,168 +11,36 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import lightning
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from torch.utils.tensorboard.summary import hparams
 
-from fer_lightning.callbacks import DrawConfusion, DrawFilters, StopWhenDiverged
-from fer_lightning.checkpoints import BEST, LAST, AtomicCheckpointIO, KeepBestAndLast, read_checkpoint
-from fer_lightning.classifiers import ExpressionClassifier, build_classifier
-from fer_lightning.commands import hydra_command
-from fer_lightning.config import flat, plain
-from fer_lightning.data.datamodule import FaceDataModule
-from fer_lightning.errors import InputError
-from fer_lightning.hardware import choose_memory_format, choose_precision
-from fer_lightning.history import QUANTITIES, History, write_json
-from fer_lightning.progress import ShowProgress, duration
-
-METRICS = "metrics.json"
-MAY_CHANGE = {"resume", "trainer.max_epochs", "draw.every", "data.path", "data.cache_dir"}
-"""Settings that a resumed run may have otherwise than the run it goes on with."""
-
-
-class Stopped(BaseException):
-    """Ctrl-C or SIGTERM. Not an Exception, so that nothing on the way takes it for an error."""
+from fer_lightning.checkpoints import BEST, LAST
+from fer_lightning.commands import Stopped, hydra_command, stop_on_signals
+from fer_lightning.config import plain
+from fer_lightning.cross_validation import cross_validate
+from fer_lightning.progress import duration
+from fer_lightning.run import METRICS, finished_metrics, fit
 
 
 def train(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train by a checked, plain config into `folder`, or go on there; returns what metrics.json holds."""
     console = Console(highlight=False)
-    if config["resume"] and (finished := finished_metrics(config, folder)):
+    if config["resume"] and finished_metrics(config, folder):
         console.print(f"{folder}: this run is finished; nothing is left to do.")
-        print_summary(console, finished, folder)
-        return finished
-    resume_from = checkpoint_to_resume(config, folder, console)
-    lightning.seed_everything(config["seed"], verbose=False)
-    datamodule, classifier = build(config)
-    announce(console, config, datamodule, classifier)
-    trainer, history = build_trainer(config, folder, console)
-    log_hyperparameters(trainer, config)
-    trainer.fit(classifier, datamodule=datamodule, ckpt_path=resume_from, weights_only=True)
-    metrics = {
-        **history.summary(),
-        "parameters": sum(parameter.numel() for parameter in classifier.network.parameters()),
-        "seed": config["seed"],
-        "split_sizes": datamodule.split_sizes,
-        "model": config["model"]["name"],
-        "data": config["data"]["name"],
-        "finished": True,
-    }
-    if trainer.is_global_zero:
-        write_json(folder / METRICS, metrics)
-        print_summary(console, metrics, folder)
+    metrics = fit(config, folder, console)
+    print_summary(console, metrics, folder)
     return metrics
 
 
-def build(config: dict[str, Any]) -> tuple[FaceDataModule, ExpressionClassifier]:
-    """The data and the network, with the training part's statistics; the network first, since it is quick to refuse."""
-    data = config["data"]
-    classifier = build_classifier(
-        config["model"],
-        inputs={"channels": data["channels"], "size": data["size"], "hog": data["hog"]},
-        optimizer=config["optimizer"],
-        schedule=config["schedule"],
-        seed=config["seed"],
-    )
-    datamodule = FaceDataModule(data, classifier.uses_hog, config["seed"])
-    datamodule.setup()
-    classifier.set_statistics(datamodule.statistics(), datamodule.class_counts())
-    return datamodule, classifier.to(memory_format=choose_memory_format(config["memory_format"]))
-
-
-def build_trainer(config: dict[str, Any], folder: Path, console: Console) -> tuple[lightning.Trainer, History]:
-    """Lightning's trainer with this project's callbacks."""
-    settings = dict(config["trainer"])
-    settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])
-    if settings["devices"] == "auto" and settings["accelerator"] == "cpu":
-        settings["devices"] = 1
-    history = History(folder)
-    callbacks: list[Callback] = [StopWhenDiverged(), history, ShowProgress(console)]
-    if config["ema"]["decay"]:
-        callbacks.insert(0, EMAWeightAveraging(decay=config["ema"]["decay"]))
-    if every := config["draw"]["every"]:
-        callbacks += [DrawConfusion(every), DrawFilters(every)]
-    if patience := config["early_stopping"]["patience"]:
-        callbacks.append(
-            EarlyStopping("val/accuracy", mode="max", patience=patience, check_on_train_epoch_end=True, verbose=False)
-        )
-    callbacks.append(KeepBestAndLast(folder / "checkpoints", config))
-    try:
-        trainer = lightning.Trainer(
-            **settings,
-            callbacks=callbacks,
-            logger=TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
-            plugins=[AtomicCheckpointIO()],
-            default_root_dir=folder,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except Exception as error:
-        raise InputError(f"trainer: Lightning refuses these settings: {error}") from error
-    return trainer, history
-
-
-def checkpoint_to_resume(config: dict[str, Any], folder: Path, console: Console) -> Path | None:
-    """`last.ckpt` of the run to go on with, or None. Raises InputError where a run would be overwritten or mixed."""
-    last = folder / "checkpoints" / LAST
-    if not config["resume"]:
-        if last.exists() or (folder / METRICS).exists():
-            raise InputError(
-                f"{folder} already holds a run. Add resume=true to go on with it, or name another hydra.run.dir"
-            )
-        return None
-    if not last.exists():
-        console.print(f"resume=true: no {last}, so training begins at the beginning.")
-        return None
-    before, now = flat(read_checkpoint(last).get("config", {})), flat(config)
-    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
-        if before.get(key) != now.get(key):
-            raise InputError(
-                f"resume=true: {key} was {before.get(key)!r} in the run in {folder} and is {now.get(key)!r} now. "
-                "Give the same settings, or start a new run in another hydra.run.dir"
-            )
-    return last
-
-
-def finished_metrics(config: dict[str, Any], folder: Path) -> dict[str, Any] | None:
-    """metrics.json of a run that reached its end, or None when there is still something to train."""
-    if not (folder / METRICS).exists():
-        return None
-    metrics = json.loads((folder / METRICS).read_text())
-    more = metrics["epochs"] < config["trainer"]["max_epochs"] and not config["early_stopping"]["patience"]
-    return None if more else metrics
-
-
-def log_hyperparameters(trainer: lightning.Trainer, config: dict[str, Any]) -> None:
-    """The config to TensorBoard's HParams tab, beside the run's own scalars."""
-    if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-        shown = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in flat(config).items()}
-        writer = trainer.logger.experiment._get_file_writer()
-        for summary in hparams(shown, dict.fromkeys(QUANTITIES, 0.0)):
-            writer.add_summary(summary)
-
-
-def announce(
-    console: Console, config: dict[str, Any], datamodule: FaceDataModule, classifier: ExpressionClassifier
-) -> None:
-    """What is trained on what, before the first epoch."""
-    parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
-    sizes = ", ".join(f"{name} {size:,}" for name, size in datamodule.split_sizes.items())
-    console.print(f"{config['model']['name']}: {parameters:,} parameters; {config['data']['name']}: {sizes} images")
-    assert datamodule.faces is not None
-    for note in datamodule.faces.notes:
-        console.print(f"  note: {note}")
-
-
+@rank_zero_only
 def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> None:
     """The final table and what to look at next."""
-    table = Table(title=f"{metrics['model']} on {metrics['data']}, best of {metrics['epochs']} epochs", title_justify="left")
+    table = Table(
+        title=f"{metrics['model']} on {metrics['data']}, best of {metrics['epochs']} epochs", title_justify="left"
+    )
     for heading in ("", "accuracy", "loss", "macro F1"):
         table.add_column(heading, justify="right")
     best = f"epoch {metrics['best_epoch'] + 1}"
@@ -187,24 +55,27 @@ def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> No
     console.print(f"  tensorboard --logdir {folder.parent}", soft_wrap=True)
 
 
-def stop(signum: int, frame: Any) -> None:
-    raise Stopped(signal.Signals(signum).name)
-
-
 @hydra_command("config")
 def main(config: DictConfig) -> float:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     folder = Path(HydraConfig.get().runtime.output_dir)
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, stop)
+    stop_on_signals()
     try:
-        return float(train(plain(config), folder)["val/accuracy"])
+        values = plain(config)
+        if values["cv"]["folds"]:
+            return float(cross_validate(values, folder, Console(highlight=False))["cv/mean"])
+        return float(train(values, folder)["val/accuracy"])
     except Stopped as stopped:
-        kept = folder / "checkpoints" / LAST
+        kept = next(folder.rglob(LAST), folder / "checkpoints" / LAST)
         print(
-            f"stopped by {stopped}; " + (f"{kept} is kept, and the same command with hydra.run.dir={folder} resume=true "
-            "goes on" if kept.exists() else "nothing was trained yet"), file=sys.stderr,
+            f"stopped by {stopped}; "
+            + (
+                f"{kept} is kept, and the same command with hydra.run.dir={folder} resume=true goes on"
+                if kept.exists()
+                else "nothing was trained yet"
+            ),
+            file=sys.stderr,
         )
         sys.exit(128 + signal.Signals[str(stopped)])
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fer_lightning.checkpoints import load_classifier, read_checkpoint
 from fer_lightning.data.faces import VAL
-from fer_lightning.train import build
+from fer_lightning.run import build
 
 SMALL = ["data.images=280", "model=hybrid_poster", "model.conv=[{filters: 4, kernel: 7, pool: 4}]", "model.hidden=[16]"]
 QUICK = [*SMALL, "data.batch_size=32", "trainer.accelerator=cpu", "trainer.precision=32-true"]
@@ -84,7 +84,9 @@ def test_the_best_checkpoint_scores_what_metrics_json_says(whole_run, compose):
     labels = datamodule.tensors.labels[rows]
     metrics = json.loads((whole_run / "metrics.json").read_text())
     assert metrics["val/accuracy"] == pytest.approx(accuracy_score(labels, predicted))
-    assert metrics["val/macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro", zero_division=0), abs=1e-6)
+    assert metrics["val/macro_f1"] == pytest.approx(
+        f1_score(labels, predicted, average="macro", zero_division=0), abs=1e-6
+    )
 
 
 def test_tensorboard_shows_curves_pictures_and_hyperparameters(whole_run):
@@ -118,7 +120,9 @@ def test_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(whole_ru
     assert same(weights(whole_run, "best.ckpt"), weights(tmp_path, "best.ckpt"))
     expected, resumed = (json.loads((folder / "metrics.json").read_text()) for folder in (whole_run, tmp_path))
     timing = {"seconds", "images_per_second"}
-    assert {k: v for k, v in resumed.items() if k not in timing} == {k: v for k, v in expected.items() if k not in timing}
+    assert {k: v for k, v in resumed.items() if k not in timing} == {
+        k: v for k, v in expected.items() if k not in timing
+    }
 
 
 @pytest.mark.parametrize(
@@ -225,7 +229,11 @@ def test_l2_is_on_weights_only(compose):
 
     config = plain(compose(*QUICK, "optimizer.weight_decay=0.5"))
     _, classifier = build(config)
-    decayed = {id(p): g["weight_decay"] for g in build_optimizer(classifier.network, config["optimizer"]).param_groups for p in g["params"]}
+    decayed = {
+        id(p): g["weight_decay"]
+        for g in build_optimizer(classifier.network, config["optimizer"]).param_groups
+        for p in g["params"]
+    }
     for name, parameter in classifier.network.named_parameters():
         kernel = name.endswith(("conv.weight", "linear.weight", "scores.weight"))
         assert decayed[id(parameter)] == (0.5 if kernel else 0.0), name

@@ -1,0 +1,175 @@
+"""Folds: stratified, copies kept together, the same each time; and a cross-validation that goes on where it stopped."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold
+
+from fer_lightning import cross_validation
+from fer_lightning.checkpoints import read_checkpoint
+from fer_lightning.cross_validation import assign_folds, open_faces
+from fer_lightning.data import datamodule as datamodule_chapter
+from fer_lightning.data.cached_faces import open_faces as open_fer2013
+from fer_lightning.data.faces import TRAIN
+from fer_lightning.errors import InputError
+from fer_lightning.history import History
+
+FOLDS = ["model=fc", "model.hidden=[8]", "data.images=140", "data.batch_size=32", "cv.folds=3", "draw.every=0"]
+QUICK = [*FOLDS, "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=2", "optimizer.lr=0.05"]
+
+
+def faces_with_copies(seed: int, images: int = 600) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as unequal as FER2013's, and groups of 1 to 12 copies, some of them with several labels."""
+    random = np.random.default_rng(seed)
+    groups = random.permutation(np.repeat(np.arange(images), random.geometric(0.6, images).clip(1, 12))[:images])
+    of_group = random.choice(7, images, p=[0.14, 0.04, 0.14, 0.25, 0.17, 0.11, 0.15])
+    wrong = random.random(images) < 0.02
+    return np.where(wrong, random.integers(0, 7, images), of_group[groups]), groups
+
+
+def unevenness(labels: np.ndarray, fold_of: np.ndarray, folds: int) -> float:
+    """The largest distance of an expression's count in a fold from its share."""
+    counts = np.array([np.bincount(labels[fold_of == fold], minlength=7) for fold in range(folds)])
+    return float(np.abs(counts - counts.mean(axis=0)).max())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_copies_of_an_image_are_in_one_fold_and_every_image_is_in_one(seed):
+    labels, groups = faces_with_copies(seed)
+    fold_of = assign_folds(labels, groups, 5, seed)
+    assert set(fold_of) == set(range(5))
+    assert all(len(set(fold_of[groups == group])) == 1 for group in np.unique(groups))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_folds_are_as_even_as_those_of_scikit_learn(seed):
+    labels, groups = faces_with_copies(seed)
+    theirs = np.empty(len(labels), dtype=int)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    for fold, (_, rows) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
+        theirs[rows] = fold
+    assert unevenness(labels, assign_folds(labels, groups, 5, seed), 5) <= unevenness(labels, theirs, 5) + 2
+
+
+def test_folds_follow_the_data_their_number_and_their_seed_alone():
+    labels, groups = faces_with_copies(0)
+    first = assign_folds(labels, groups, 5, 0)
+    assert np.array_equal(first, assign_folds(labels, groups, 5, 0))
+    assert np.array_equal(first, assign_folds(labels, groups * 3 + 7, 5, 0))
+    assert not np.array_equal(first, assign_folds(labels, groups, 5, 1))
+
+
+def test_an_expression_with_fewer_images_than_folds_is_refused_by_name():
+    labels = np.array([0] * 10 + [1] * 4)
+    with pytest.raises(InputError, match=r"cv.folds=5: the training part has 4 different images of disgust"):
+        assign_folds(labels, np.arange(14), 5)
+    with pytest.raises(InputError, match="3 different images of disgust"):
+        assign_folds(labels, np.array([*range(12), 12, 12]), 4)
+    assert set(assign_folds(labels, np.arange(14), 4)) == {0, 1, 2, 3}
+
+
+def test_no_copy_of_a_fer2013_image_stands_on_both_sides_of_a_fold(fer2013):
+    faces = open_fer2013(fer2013)
+    rows = faces.rows(TRAIN)
+    labels, groups = faces.labels[rows], faces.copy_groups[rows]
+    assert len(np.unique(groups)) < len(rows)
+    fold_of = assign_folds(labels, groups, 5)
+    for fold in range(5):
+        assert not set(groups[fold_of == fold]) & set(groups[fold_of != fold])
+    assert unevenness(labels, fold_of, 5) <= 5
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, train):
+    """A cross-validation that was never stopped."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    result = train(*QUICK, f"hydra.run.dir={folder}")
+    assert result.code == 0, result.err
+    return folder
+
+
+def test_metrics_json_holds_mean_deviation_and_each_score(whole):
+    metrics = json.loads((whole / "metrics.json").read_text())
+    folds = [json.loads((whole / f"fold-{number}" / "metrics.json").read_text()) for number in (1, 2, 3)]
+    scores = [fold["val/accuracy"] for fold in folds]
+    assert metrics["cv/scores"] == scores
+    assert metrics["cv/mean"] == pytest.approx(np.mean(scores))
+    assert metrics["cv/std"] == pytest.approx(np.std(scores, ddof=1))
+
+
+def test_folds_hold_the_training_part_alone_and_each_image_is_validated_once(whole):
+    folds = [json.loads((whole / f"fold-{number}" / "metrics.json").read_text()) for number in (1, 2, 3)]
+    assert all(fold["split_sizes"].keys() == {"train", "val"} for fold in folds)
+    assert sum(fold["split_sizes"]["val"] for fold in folds) == 112
+    assert all(sum(fold["split_sizes"].values()) == 112 for fold in folds)
+
+
+def test_the_statistics_of_a_fold_come_from_its_own_training_images(whole):
+    checkpoint = read_checkpoint(whole / "fold-2" / "checkpoints" / "best.ckpt")
+    faces = open_faces(checkpoint["config"]).faces
+    rows = faces.rows(TRAIN)
+    fold_of = assign_folds(faces.labels[rows], faces.copy_groups[rows], 3, 0)
+    mean = checkpoint["state_dict"]["normalization.mean"].numpy()[0]
+    assert np.allclose(mean, faces.images[rows[fold_of != 1]].mean(axis=0), atol=1e-3)
+    assert not np.allclose(mean, faces.images[rows].mean(axis=0), atol=1e-3)
+
+
+def test_a_stopped_cross_validation_keeps_its_folds_and_ends_with_the_same_scores(whole, train, tmp_path, monkeypatch):
+    ended = History.on_train_epoch_end
+
+    def stop_in_the_second_fold(self, trainer, pl_module):
+        ended(self, trainer, pl_module)
+        if self.folder.name == "fold-2" and len(self.rows) == 2 and not stopped:
+            stopped.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped: list[bool] = []
+    monkeypatch.setattr(History, "on_train_epoch_end", stop_in_the_second_fold)
+    arguments = [*QUICK, f"hydra.run.dir={tmp_path / 'stopped'}"]
+    result = train(*arguments)
+    assert result.code == 128 + signal.SIGTERM
+    assert "resume=true" in result.err
+    first = tmp_path / "stopped" / "fold-1" / "metrics.json"
+    before = first.stat().st_mtime_ns
+    assert not (tmp_path / "stopped" / "fold-2" / "metrics.json").exists()
+    assert train(*arguments, "resume=true").code == 0
+    assert first.stat().st_mtime_ns == before
+    expected, resumed = (json.loads((folder / "metrics.json").read_text()) for folder in (whole, tmp_path / "stopped"))
+    assert {**resumed, "seconds": 0} == {**expected, "seconds": 0}
+
+
+def test_all_folds_share_one_reading_of_the_data(train, tmp_path, monkeypatch):
+    read, opened = [], datamodule_chapter.open_source
+    monkeypatch.setattr(cross_validation, "_opened", {})
+    monkeypatch.setattr(datamodule_chapter, "open_source", lambda config: read.append(1) or opened(config))
+    arguments = [*QUICK[:-2], "trainer.max_epochs=1"]
+    assert train(*arguments, f"hydra.run.dir={tmp_path / 'one'}").code == 0
+    assert train(*arguments, "data.batch_size=64", f"hydra.run.dir={tmp_path / 'two'}").code == 0
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["cv.folds=1"], "cv.folds=1: expected 0 (off) or a whole number from 2 to 100"),
+        (["cv.folds=90"], "cv.folds=90: the training part has"),
+        (["cv.fold=3"], "cv.fold: no such setting. Did you mean cv.folds"),
+    ],
+)
+def test_bad_folds_get_one_clear_message(train, tmp_path, overrides, said):
+    result = train(*QUICK, *overrides, f"hydra.run.dir={tmp_path / 'run'}")
+    assert result.code == 2
+    assert said in result.err
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_finished_cross_validation_is_not_overwritten_nor_mixed_with_other_settings(whole, train):
+    result = train(*QUICK, f"hydra.run.dir={whole}")
+    assert result.code == 2
+    assert "already holds a run" in result.err
+    result = train(*QUICK, "optimizer.lr=0.5", "resume=true", f"hydra.run.dir={whole}")
+    assert result.code == 2
+    assert "optimizer.lr was 0.05" in result.err
