@@ -46,6 +46,7 @@ class ExpressionClassifier(lightning.LightningModule):
         self.optimizer_settings, self.schedule_settings = optimizer, schedule
         self.hog_length = hog_length(48, 48, **inputs["hog"]) if self.uses_hog else 0
         self.normalization = Normalization(inputs["size"], self.hog_length)
+        self.class_weights: Tensor
         self.register_buffer("class_weights", torch.ones(CLASSES))
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MulticlassAccuracy(CLASSES, average="micro")
@@ -137,11 +138,12 @@ class ExpressionClassifier(lightning.LightningModule):
             checkpoint["plateau"] = self.plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._plateau_state = checkpoint.get("plateau")
+        self._plateau_state: dict[str, Any] | None = checkpoint.get("plateau")
 
     def on_train_start(self) -> None:
-        if self.plateau is not None and getattr(self, "_plateau_state", None):
-            self.plateau.load_state_dict(self._plateau_state)
+        state = getattr(self, "_plateau_state", None)
+        if self.plateau is not None and state is not None:
+            self.plateau.load_state_dict(state)
 
 
 class ConvClassifier(ExpressionClassifier):
@@ -177,6 +179,7 @@ class HybridClassifier(ExpressionClassifier):
         )
 
     def forward(self, images: Tensor, hog: Tensor | None = None) -> Tensor:
+        assert hog is not None, "a hybrid network needs HOG features"
         return self.network(self.normalization.images(images), self.normalization.hog(hog))
 
 
@@ -195,7 +198,10 @@ class FullyConnectedClassifier(ExpressionClassifier):
         )
 
     def forward(self, images: Tensor, hog: Tensor | None = None) -> Tensor:
-        return self.network(self.normalization.hog(hog) if self.uses_hog else self.normalization.images(images))
+        if not self.uses_hog:
+            return self.network(self.normalization.images(images))
+        assert hog is not None, "this network needs HOG features"
+        return self.network(self.normalization.hog(hog))
 
 
 CLASSIFIERS: dict[str, type[ExpressionClassifier]] = {

@@ -32,7 +32,7 @@ def hog(
     """
     if images.ndim != 3:
         raise InputError(f"hog: images of shape {tuple(images.shape)}, expected (B, H, W)")
-    hog_length(*images.shape[1:], orientations, pixels_per_cell, cells_per_block, block_norm)
+    hog_length(images.shape[1], images.shape[2], orientations, pixels_per_cell, cells_per_block, block_norm)
     images = images if images.dtype == torch.float64 else images.float()
     chunks = [
         _normalize_blocks(_cell_histograms(chunk, orientations, pixels_per_cell), cells_per_block, block_norm)

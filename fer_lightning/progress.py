@@ -50,7 +50,7 @@ class ShowProgress(Callback):
         if trainer.is_global_zero:
             self.bar.update(self.task, description=f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         images = (batch_idx + 1) * len(batch.images) * trainer.world_size
         self._rate = images / (time.perf_counter() - self._epoch_began)
         if trainer.is_global_zero and self.console.is_terminal:

@@ -1,6 +1,7 @@
 """The confusion matrix as a figure: shares of each true expression, and the counts behind them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ def confusion_figure(matrix: np.ndarray, names: Sequence[str], title: str = "") 
         for column in range(len(names)):
             colour = "white" if shares[row, column] > 0.5 else "black"
             weight = "bold" if row == column else "normal"
-            place = {"ha": "center", "color": colour}
+            place: dict[str, Any] = {"ha": "center", "color": colour}
             share, count = f"{shares[row, column]:.0%}", f"{matrix[row, column]:,}"
             axes.text(column, row - 0.05, share, va="center", fontsize=11, weight=weight, **place)
             axes.text(column, row + 0.27, count, va="center", fontsize=7, alpha=0.8, **place)
