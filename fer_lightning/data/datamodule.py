@@ -105,19 +105,15 @@ class FaceDataModule(lightning.LightningDataModule):
     def statistics(self) -> Statistics:
         """Mean image, pixel standard deviation and HOG mean and deviation of the training rows, on the CPU."""
         rows = self.rows[TRAIN].to(self._loaded.images.device)
-        total, squares = torch.zeros((), device=rows.device), torch.zeros((), device=rows.device, dtype=torch.float64)
-        for chunk in rows.split(4096):
-            images = self._loaded.images[chunk].float()
-            total = total + images.sum(0, dtype=torch.float64)
-            squares += images.square().sum(dtype=torch.float64)
-        mean = total / len(rows)
-        std = (squares / (len(rows) * mean.numel()) - mean.square().mean()).clamp_min(1e-12).sqrt()
+        mean, variance = mean_and_variance(self._loaded.images, rows)
         size = self.config["size"]
         if size != mean.shape[-1]:  # resizing is linear: the resized mean is the mean of the resized faces
             mean = F.interpolate(mean[None], size=(size, size), mode="bilinear", align_corners=False)[0]
         hog_mean = hog_std = torch.empty(0)
         if self._loaded.hog is not None:
-            hog_std, hog_mean = torch.std_mean(self._loaded.hog[0, rows], dim=0)
+            hog_mean, hog_variance = mean_and_variance(self._loaded.hog[0], rows)
+            hog_std = hog_variance.sqrt()
+        std = variance.mean().sqrt().clamp_min(1e-6)
         return Statistics(*(value.float().cpu() for value in (mean, std, hog_mean, hog_std.clamp_min(1e-3))))
 
     def train_dataloader(self) -> Batches:
@@ -146,6 +142,18 @@ class FaceDataModule(lightning.LightningDataModule):
             self.trainer.global_rank if self.trainer else 0,
             self.trainer.world_size if self.trainer else 1,
         )
+
+
+def mean_and_variance(values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over the chosen rows of (N, ...) values, each of the shape of one row, float64."""
+    total = torch.zeros(values.shape[1:], dtype=torch.float64, device=values.device)
+    squares = torch.zeros_like(total)
+    for chunk in rows.split(256):  # so few that single precision adds up whole grey values and their squares exactly
+        part = values[chunk].float()
+        total += part.sum(0)
+        squares += part.square_().sum(0)
+    mean = total / len(rows)
+    return mean, (squares / len(rows) - mean.square()).clamp_min(0)
 
 
 def unique_training_rows(faces: CachedFaces) -> np.ndarray:
