@@ -1,0 +1,1 @@
+"""The hyper-parameter search: an Optuna study in which each trial is a cross-validation. Started by `--multirun`."""

@@ -1,0 +1,62 @@
+"""The sweeper that `hydra/sweeper=study` names: hands Hydra's overrides to `fer_lightning.search`."""
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class StudySweeper(Sweeper):
+    """An Optuna study over the trials of a sweep. settings: conf/hydra/sweeper/study.yaml."""
+
+    def __init__(self, **settings: Any):
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from fer_lightning.search.trial import run_trial  # here, since torch is imported with it
+
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=run_trial, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from fer_lightning.commands import Stopped, stop_on_signals
+        from fer_lightning.config import plain
+        from fer_lightning.search.search import search
+        from fer_lightning.search.space import read_space
+
+        config, launcher = self.config, self.launcher
+        assert config is not None
+        assert launcher is not None
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+        folder = Path(str(config.hydra.sweep.dir)).absolute()
+
+        def compose(overrides: list[str], alone: bool = False) -> dict[str, Any]:
+            name = config.hydra.job.config_name
+            composed = (
+                loader.load_configuration(name, overrides, RunMode.RUN)
+                if alone
+                else loader.load_sweep_config(config, overrides)
+            )
+            return plain(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+
+        def launch(jobs: Sequence[list[str]], number: int) -> Sequence[dict[str, Any]]:
+            return [job.return_value for job in launcher.launch(jobs, initial_job_idx=number)]
+
+        logging.getLogger("hydra").setLevel(logging.WARNING)  # "Launching 1 jobs locally", before each trial
+        stop_on_signals()
+        try:
+            return search(folder, settings, read_space(settings["params"], arguments, loader), compose, launch)
+        except Stopped as stopped:
+            print(f"stopped by {stopped}; the same command goes on with the study in {folder}", file=sys.stderr)
+            sys.exit(128 + signal.Signals[str(stopped)])
