@@ -87,7 +87,7 @@ class ExpressionClassifier(lightning.LightningModule):
         rank = self.trainer.global_rank
         torch.manual_seed(stream_seed(self.seed, self.current_epoch * self.trainer.world_size + rank, DROPOUT))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         logits = self(batch.images, batch.hog)
         loss = F.cross_entropy(
             logits,
@@ -100,7 +100,7 @@ class ExpressionClassifier(lightning.LightningModule):
         self.train_accuracy.update(logits.detach(), labels)
         metrics = {"train/loss": self.train_loss, "train/accuracy": self.train_accuracy}
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(labels))
-        return loss
+        return {"loss": loss, "logits": logits.detach(), "labels": labels}
 
     def on_train_epoch_end(self) -> None:
         self.log("step", float(self.current_epoch))  # TensorBoard's horizontal axis, for every scalar: epochs

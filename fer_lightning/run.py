@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch.utils.tensorboard.summary import hparams
 
-from fer_lightning.callbacks import DrawConfusion, DrawFilters, StopWhenDiverged
+from fer_lightning.callbacks import StopWhenDiverged, drawing_callbacks
 from fer_lightning.checkpoints import LAST, AtomicCheckpointIO, KeepBestAndLast, read_checkpoint
 from fer_lightning.classifiers import ExpressionClassifier, build_classifier
 from fer_lightning.config import flat
@@ -22,7 +22,9 @@ from fer_lightning.history import QUANTITIES, History, write_json
 from fer_lightning.progress import ShowProgress
 
 METRICS = "metrics.json"
-MAY_CHANGE = {"resume", "trainer.max_epochs", "draw.every", "data.path", "data.cache_dir"}
+MAY_CHANGE = {"resume", "trainer.max_epochs", "data.path", "data.cache_dir"} | {
+    f"draw.{key}" for key in ("every", "share", "deepdream", "embedding")
+}
 """Settings that a resumed run may have otherwise than the run it goes on with."""
 
 
@@ -95,8 +97,7 @@ def build_trainer(
     callbacks: list[Callback] = [StopWhenDiverged(), history, ShowProgress(console)]
     if config["ema"]["decay"]:
         callbacks.insert(0, EMAWeightAveraging(decay=config["ema"]["decay"]))
-    if every := config["draw"]["every"]:
-        callbacks += [DrawConfusion(every), DrawFilters(every)]
+    callbacks += drawing_callbacks(config["draw"])
     if patience := config["early_stopping"]["patience"]:
         callbacks.append(
             EarlyStopping("val/accuracy", mode="max", patience=patience, check_on_train_epoch_end=True, verbose=False)
