@@ -110,6 +110,7 @@ def dreams(subject: Subject, dreaming: Mapping[str, Any]) -> Pictures:
 def layer_dreams(subject: Subject, dreaming: Mapping[str, Any], layer: str, channel: int | None) -> Pictures:
     """Dreams of one face of each emotion towards a conv layer, or one channel of it."""
     settings = {key: value for key, value in dreaming.items() if key != "start"}
+    settings["smoothness"] *= 0.02  # a mean over a map rises far less than log odds do
     faces, _, names = subject.one_of_each()
     goal = deepdream.towards_layer(subject.network, subject.classify, layer, channel)
     dreamed = deepdream.dream(faces, goal, **settings)
