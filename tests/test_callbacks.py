@@ -28,14 +28,14 @@ TRAINED = [*SMALL, "trainer.max_epochs=2", "draw.embedding=20", "draw.share=1"]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, train):
     """A run of two epochs with everything drawn; the matrices that were drawn are kept."""
-    folder, drawn, draw = tmp_path_factory.mktemp("runs") / "drawn", {}, drawing.confusion_figure
+    folder, drawn, draw = tmp_path_factory.mktemp("runs") / "drawn", {}, drawing.confusion_picture
 
     def keep(matrix, names, title):
         drawn[title] = matrix
         return draw(matrix, names, title)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(drawing, "confusion_figure", keep)
+        patched.setattr(drawing, "confusion_picture", keep)
         ended = train(*TRAINED, f"hydra.run.dir={folder}")
     assert ended.code == 0, ended.err
     return folder, drawn
@@ -123,7 +123,7 @@ class Writer:
     def take(self, *values, **settings):
         self.taken += 1
 
-    add_image = add_figure = add_scalar = add_embedding = add_custom_scalars = take
+    add_image = add_scalar = add_embedding = add_custom_scalars = take
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.metrics import average_precision_score
 from torch import nn
 from torchmetrics.functional.classification import multiclass_calibration_error
@@ -20,7 +21,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.hog import hog
 from fer_lightning.visualize import activations, deepdream, errors, saliency
-from fer_lightning.visualize.confusion import confusion_figure
+from fer_lightning.visualize.confusion import confusion_picture
 from fer_lightning.visualize.filters import filter_grid
 from fer_lightning.visualize.precision_recall import average_precisions, precision_recall_figure
 from fer_lightning.visualize.reliability import reliability, reliability_figure
@@ -292,10 +293,24 @@ def test_smoothness_makes_a_smoother_dream(faces):
 
 def test_total_variation_is_that_of_the_picture_in_grey_values_a_pixel():
     ramp = torch.arange(8.0).repeat(8, 1)[None, None] * 3  # rises by 3 a pixel to the right
-    assert float(deepdream.total_variation(ramp)) == pytest.approx(3, rel=1e-3)
-    step = torch.zeros(1, 1, 5, 5)
-    step[..., 2:] = 10  # one edge of 10 in a row of four differences
-    assert float(deepdream.total_variation(step)) == pytest.approx(10 / 4, rel=0.02)
+    assert float(deepdream.total_variation(ramp)) == pytest.approx(3 * 7 / 8, rel=0.01)
+    random = torch.rand(2, 1, 5, 6, generator=torch.Generator().manual_seed(0)) * 255
+    for picture, found in zip(random, deepdream.total_variation(random), strict=True):
+        rows = picture[0].tolist()
+        lengths = [
+            ((rows[min(y + 1, 4)][x] - rows[y][x]) ** 2 + (rows[y][min(x + 1, 5)] - rows[y][x]) ** 2) ** 0.5
+            for y in range(5)
+            for x in range(6)
+        ]
+        assert float(found) == pytest.approx(sum(lengths) / 30, rel=1e-3)
+
+
+def test_every_pixel_counts_in_the_total_variation():
+    flat = torch.zeros(1, 1, 4, 4)
+    for place in range(16):
+        dot = torch.zeros(16)
+        dot[place] = 50
+        assert float(deepdream.total_variation(flat + dot.view(1, 1, 4, 4))) > 1
 
 
 def test_the_same_seed_dreams_the_same(faces):
@@ -432,11 +447,25 @@ def test_activation_rows_show_the_face_then_its_maps_black_where_zero(faces):
     torch.testing.assert_close(rows[0][2], coloured(torch.zeros(48, 48)))
 
 
-def test_the_confusion_figure_says_counts_shares_and_accuracy():
-    figure = confusion_figure(np.array([[3, 1], [0, 0]]), ("happy", "sad"), "val")
-    words = [text.get_text() for text in figure.axes[0].texts]
-    assert words == ["75%", "3", "25%", "1", "0%", "0", "0%", "0"]
-    assert "75.00% of 4" in figure.axes[0].get_title(loc="left")
+def test_the_confusion_picture_says_counts_shares_and_accuracy(monkeypatch):
+    matrix, words, draw = np.array([[3, 1], [0, 0]]), [], ImageDraw.ImageDraw.text
+
+    def text(pen, place, what, *others, **settings):
+        words.append((what, place))
+        draw(pen, place, what, *others, **settings)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    picture = confusion_picture(matrix, ("happy", "sad"), "val").float() / 255
+    said = [what for what, _ in words]
+    assert "val   accuracy 75.00% of 4" in said
+    assert [what for what in said if what.endswith("%")] == ["75%", "25%", "0%", "0%"]
+    assert [what for what in said if what.isdigit()] == ["3", "1", "0", "0"]
+    assert {"4 images", "0 images", "predicted", "true"} <= set(said)
+    blues = matplotlib.colormaps["Blues"]
+    for share in ("75%", "25%"):  # each cell has the colour of the share that is written in it
+        x, y = next(place for what, place in words if what == share)
+        colour = torch.tensor(blues(int(share[:2]) / 100)[:3])
+        torch.testing.assert_close(picture[:, int(y) - 24, int(x)].double(), colour, atol=0.02, rtol=0)
 
 
 def test_a_sheet_shows_its_pictures_names_and_captions():

@@ -32,11 +32,11 @@ def board(trainer: lightning.Trainer) -> Any | None:
 
 
 class Pace:
-    """In which epochs pictures are drawn: every `every`-th, while they took no more than `share` of the time so far.
+    """In which epochs pictures are drawn: every `every`-th (`due`), while they took no more than `share` of the time.
 
     The first epoch of a run (or of a resumed one) and the last planned one are drawn whatever they cost. One pace is
-    shared by all callbacks, so an epoch has all its pictures or none. Epochs of a second on a GPU are thinned out,
-    epochs of a minute are not. All processes of a run get the same answer.
+    shared by all callbacks. Epochs of a second on a GPU are thinned out, epochs of a minute are not; confusion matrices
+    cost little and keep to `due` alone. All processes of a run get the same answer.
     """
 
     def __init__(self, every: int = 1, share: float = 1.0):
@@ -45,6 +45,11 @@ class Pace:
         """Seconds that drawing has taken."""
         self._began: float | None = None
         self._epoch, self._answer = -1, False
+
+    def due(self, trainer: lightning.Trainer) -> bool:
+        """Whether the trainer's epoch is an `every`-th or the last planned one."""
+        epoch = trainer.current_epoch
+        return not trainer.sanity_checking and (epoch % self.every == 0 or epoch + 1 == trainer.max_epochs)
 
     def draws(self, trainer: lightning.Trainer) -> bool:
         """Whether the trainer's epoch is drawn. To be asked by every process."""
@@ -56,7 +61,7 @@ class Pace:
             self._began = began = now if self._began is None else self._began
             self._epoch = trainer.current_epoch
             edge = first or self._epoch + 1 == trainer.max_epochs
-            answer = edge or (self._epoch % self.every == 0 and self.spent <= self.share * (now - began))
+            answer = edge or (self.due(trainer) and self.spent <= self.share * (now - began))
             self._answer = bool(trainer.strategy.broadcast(answer))
         return self._answer
 

@@ -21,7 +21,7 @@ from fer_lightning.visualize.activations import (
     one_face_each,
     sparsity_and_locality,
 )
-from fer_lightning.visualize.confusion import confusion_figure
+from fer_lightning.visualize.confusion import confusion_picture
 from fer_lightning.visualize.filters import filter_grid, first_filters
 
 
@@ -82,6 +82,7 @@ class DrawConfusion(Callback):
     """Confusion matrices as `confusion_matrix/train` and `confusion_matrix/val`, both from answers that were at hand.
 
     That of train is of the faces as they were shown to the network, augmented and under dropout, while it changed.
+    Every epoch that is due has its matrices, whatever share of the time other pictures may take.
     """
 
     def __init__(self, pace: Pace | None = None):
@@ -92,11 +93,11 @@ class DrawConfusion(Callback):
         self.cells = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        if self.pace.draws(trainer):
+        if self.pace.due(trainer):
             self.cells.append(outputs["labels"] * len(EXPRESSIONS) + outputs["logits"].argmax(dim=1))
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not self.pace.draws(trainer):
+        if not self.pace.due(trainer):
             return
         assert isinstance(pl_module, ExpressionClassifier)
         classes = len(EXPRESSIONS)
@@ -110,5 +111,7 @@ class DrawConfusion(Callback):
             return
         with self.pace.timed():
             for split, matrix in matrices.items():
-                figure = confusion_figure(matrix.cpu().numpy(), EXPRESSIONS, f"{split}, epoch {trainer.current_epoch}")
-                writer.add_figure(f"confusion_matrix/{split}", figure, trainer.current_epoch)
+                picture = confusion_picture(
+                    matrix.cpu().numpy(), EXPRESSIONS, f"{split}, epoch {trainer.current_epoch}"
+                )
+                writer.add_image(f"confusion_matrix/{split}", picture, trainer.current_epoch)

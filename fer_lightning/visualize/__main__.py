@@ -3,7 +3,6 @@
 python -m fer_lightning.visualize checkpoint=RUN/checkpoints/best.ckpt
 """
 
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
-from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
@@ -27,6 +25,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.visualize import activations, deepdream
 from fer_lightning.visualize.gallery import Subject, gallery
+from fer_lightning.visualize.sheet import png
 
 CHECKS = {
     "channel": or_null(whole(0)),
@@ -93,14 +92,8 @@ def val_faces(config: dict[str, Any], path: Path) -> tuple[Tensor, Tensor]:
 
 def write(path: Path, picture: Figure | Tensor) -> None:
     """A PNG file, whole or not at all."""
-    content = io.BytesIO()
-    if isinstance(picture, Figure):
-        picture.savefig(content, format="png")
-    else:
-        pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels.squeeze()).save(content, format="png")
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.getvalue())
+    partial.write_bytes(png(picture))
     os.replace(partial, path)
 
 

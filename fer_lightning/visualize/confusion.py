@@ -1,39 +1,76 @@
-"""The confusion matrix as a figure: shares of each true expression, and the counts behind them."""
+"""The confusion matrix as a picture: shares of each true expression, and the counts behind them.
+
+Drawn by hand rather than with matplotlib, in a tenth of the time, so that every epoch can have one.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from pathlib import Path
 
+import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+CELL = 84
+LEFT, TOP, BELOW, RIGHT = 168, 48, 62, 14
+INK, FAINT = "#1a1a1a", "#666666"
 
 
-def confusion_figure(matrix: np.ndarray, names: Sequence[str], title: str = "") -> Figure:
-    """matrix: (classes, classes) counts, rows true, columns predicted; an empty row stays blank.
+def row_shares(matrix: np.ndarray) -> np.ndarray:
+    """Each cell's share of its row, (classes, classes); an empty row stays 0."""
+    matrix = np.asarray(matrix)
+    totals = matrix.sum(axis=1, keepdims=True)
+    return np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+
+
+def accuracy_of(matrix: np.ndarray) -> float:
+    """Share of the diagonal; 0 for an empty matrix."""
+    return float(np.trace(matrix) / max(np.sum(matrix), 1))
+
+
+def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str = "") -> Tensor:
+    """matrix: (classes, classes) counts, rows true, columns predicted. Returns (3, H, W) uint8.
 
     Each cell shows the percentage of its row and, smaller, the count; the title gives the accuracy.
     """
-    matrix = np.asarray(matrix)
-    totals = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
-    accuracy = np.trace(matrix) / max(matrix.sum(), 1)
-    figure = Figure(figsize=(7.2, 6.4), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(len(names)):
-        for column in range(len(names)):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            weight = "bold" if row == column else "normal"
-            place: dict[str, Any] = {"ha": "center", "color": colour}
-            share, count = f"{shares[row, column]:.0%}", f"{matrix[row, column]:,}"
-            axes.text(column, row - 0.05, share, va="center", fontsize=11, weight=weight, **place)
-            axes.text(column, row + 0.27, count, va="center", fontsize=7, alpha=0.8, **place)
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    true = [f"{name} ({int(total):,})" for name, total in zip(names, totals[:, 0], strict=True)]
-    axes.set_yticks(range(len(names)), true)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true (images)")
-    title += "   " if title else ""
-    axes.set_title(f"{title}accuracy {accuracy:.2%} of {matrix.sum():,}", loc="left", fontsize=11)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
+    matrix, classes = np.asarray(matrix), len(names)
+    shares, side = row_shares(matrix), CELL * len(names)
+    sheet = Image.new("RGB", (LEFT + side + RIGHT, TOP + side + BELOW), "white")
+    pen = ImageDraw.Draw(sheet)
+    words = f"accuracy {accuracy_of(matrix):.2%} of {int(matrix.sum()):,}"
+    pen.text((LEFT, TOP / 2), f"{title}   {words}" if title else words, INK, font(18), anchor="lm")
+    for row in range(classes):
+        middle = TOP + CELL * row + CELL / 2
+        pen.text((LEFT - 12, middle - 9), names[row], INK, font(18), anchor="rm")
+        pen.text((LEFT - 12, middle + 13), f"{int(matrix[row].sum()):,} images", FAINT, font(13), anchor="rm")
+        pen.text((LEFT + CELL * row + CELL / 2, TOP + side + 8), names[row], INK, font(18), anchor="ma")
+        for column in range(classes):
+            x, y = LEFT + CELL * column, TOP + CELL * row
+            share, count = shares[row, column], int(matrix[row, column])
+            pen.rectangle((x, y, x + CELL - 2, y + CELL - 2), shade(share))
+            colour, faint = ("white", "#e8eef5") if share > 0.5 else (INK, FAINT)
+            pen.text((x + CELL / 2, y + 34), f"{share:.0%}", colour, font(20, row == column), anchor="mm")
+            pen.text((x + CELL / 2, y + 59), f"{count:,}", faint, font(14), anchor="mm")
+    pen.text((LEFT + side / 2, TOP + side + 34), "predicted", FAINT, font(16), anchor="ma")
+    pen.text((LEFT - 12, TOP / 2), "true", FAINT, font(16), anchor="rm")
+    return torch.from_numpy(np.array(sheet)).permute(2, 0, 1)
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """matplotlib's own font, which is where matplotlib is."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(folder / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)
+
+
+def shade(share: float) -> tuple[int, int, int]:
+    """White for 0 to dark blue for 1."""
+    red, green, blue = _blues()[round(share * 255)]
+    return int(red), int(green), int(blue)
+
+
+@cache
+def _blues() -> np.ndarray:
+    return matplotlib.colormaps["Blues"](np.linspace(0, 1, 256), bytes=True)[:, :3]

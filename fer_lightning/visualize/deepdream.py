@@ -93,8 +93,11 @@ def dream(
 
 
 def total_variation(pictures: Tensor) -> Tensor:
-    """Mean length of each picture's gradient, grey values a pixel, (B,) (Rudin, Osher & Fatemi, 1992)."""
-    down, right = pictures.diff(dim=-2)[..., :, :-1], pictures.diff(dim=-1)[..., :-1, :]
+    """Mean length of each picture's gradient, grey values a pixel, (B,) (Rudin, Osher & Fatemi, 1992).
+
+    Forward differences; across the border there are none.
+    """
+    down, right = F.pad(pictures.diff(dim=-2), (0, 0, 0, 1)), F.pad(pictures.diff(dim=-1), (0, 1))
     return (down.square() + right.square() + 1e-3).sqrt().mean(dim=(1, 2, 3))
 
 

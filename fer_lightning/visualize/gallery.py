@@ -12,7 +12,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.visualize import activations, deepdream, errors, saliency
 from fer_lightning.visualize.activations import Classify
-from fer_lightning.visualize.confusion import confusion_figure
+from fer_lightning.visualize.confusion import confusion_picture
 from fer_lightning.visualize.filters import filter_grid, first_filters
 from fer_lightning.visualize.precision_recall import precision_recall_figure
 from fer_lightning.visualize.reliability import reliability, reliability_figure
@@ -21,7 +21,7 @@ from fer_lightning.visualize.sheet import CELL, grey, overlaid, sheet_figure
 CLASSES = len(EXPRESSIONS)
 
 Pictures = Iterator[tuple[str, Figure | Tensor]]
-"""Names and pictures: figures, or (C, H, W) with values 0 to 1."""
+"""Names and pictures: figures, or (C, H, W), uint8 or with values 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def mistakes(subject: Subject) -> Pictures:
     cells = torch.bincount(labels * CLASSES + answers.argmax(dim=1), minlength=CLASSES**2)
     matrix = cells.view(CLASSES, CLASSES).numpy()
     title = f"{subject.name}, val"
-    yield "confusion-matrix", confusion_figure(matrix, EXPRESSIONS, title)
+    yield "confusion-matrix", confusion_picture(matrix, EXPRESSIONS, title)
     yield "confused-pairs", errors.pairs_figure(errors.confused_pairs(matrix), EXPRESSIONS)
     confident, doubtful = errors.confident_mistakes(answers, labels), errors.probably_mislabelled(answers, labels)
     for name, rows, words in (

@@ -1,5 +1,6 @@
 """The contact sheet: small pictures in rows and columns, enlarged without blur, with names and captions."""
 
+import io
 import math
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,6 +57,17 @@ def overlaid(faces: Tensor, heat: Tensor) -> Tensor:
     heat = heat.detach().float().cpu()
     share = (heat / heat.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12))[:, None]
     return grey(faces) * (1 - 0.6 * share) + coloured(share[:, 0], "inferno") * 0.6 * share
+
+
+def png(picture: Figure | Tensor) -> bytes:
+    """A PNG file of a figure, or of a picture (C, H, W) of uint8 or of values 0 to 1."""
+    content = io.BytesIO()
+    if isinstance(picture, Figure):
+        picture.savefig(content, format="png")
+    else:
+        pixels = picture if picture.dtype == torch.uint8 else (picture * 255).round().byte()
+        Image.fromarray(pixels.permute(1, 2, 0).numpy().squeeze()).save(content, format="png")
+    return content.getvalue()
 
 
 def sheet_figure(
