@@ -123,7 +123,7 @@ class Writer:
     def take(self, *values, **settings):
         self.taken += 1
 
-    add_image = add_scalar = add_embedding = add_custom_scalars = take
+    add_image = add_tensor = add_scalar = add_embedding = add_custom_scalars = take
 
 
 @pytest.fixture

@@ -82,7 +82,8 @@ class DrawConfusion(Callback):
     """Confusion matrices as `confusion_matrix/train` and `confusion_matrix/val`, both from answers that were at hand.
 
     That of train is of the faces as they were shown to the network, augmented and under dropout, while it changed.
-    Every epoch that is due has its matrices, whatever share of the time other pictures may take.
+    Their counts are kept as tensors `confusion_counts/...`, for the report. Every epoch that is due has its matrices,
+    whatever share of the time other pictures may take.
     """
 
     def __init__(self, pace: Pace | None = None):
@@ -115,3 +116,4 @@ class DrawConfusion(Callback):
                     matrix.cpu().numpy(), EXPRESSIONS, f"{split}, epoch {trainer.current_epoch}"
                 )
                 writer.add_image(f"confusion_matrix/{split}", picture, trainer.current_epoch)
+                writer.add_tensor(f"confusion_counts/{split}", matrix.cpu(), trainer.current_epoch)

@@ -32,7 +32,8 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 class DrawDreams(Callback):
     """One real validation face dreamed towards each emotion as `deepdream/<emotion>`: face, dream and the change.
 
-    The face is a neutral one, where there is one. Hybrid and HOG networks dream through their HOG too.
+    The face is a neutral one, where there is one. Hybrid and HOG networks dream through their HOG too. The tensor
+    `deepdream_probabilities` (2, emotions) holds each target's probability for the face and for the dream.
     """
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -48,6 +49,9 @@ class DrawDreams(Callback):
         targets = torch.arange(len(EXPRESSIONS), device=faces.device)
         with evaluating(pl_module), torch.enable_grad():
             dreams = dream(faces, towards_emotion(pl_module.classify, targets))
+            answers = torch.stack([pl_module.classify(pictures).float().softmax(dim=1) for pictures in (faces, dreams)])
+        reached = answers.detach().diagonal(dim1=1, dim2=2).cpu()
+        writer.add_tensor("deepdream_probabilities", reached, trainer.current_epoch)
         for name, face, dreamed in zip(EXPRESSIONS, faces, dreams, strict=True):
             writer.add_image(f"deepdream/{name}", dream_picture(face, dreamed), trainer.current_epoch)
 
