@@ -53,7 +53,9 @@ def curves(panels: Sequence[Panel], columns: int = 2) -> Figure:
     """Charts beside each other, one legend for each."""
     rows = -(-len(panels) // columns)
     columns = min(columns, len(panels))
-    colours = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
+    look: dict[Any, Any] = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
+    )
     with matplotlib.rc_context(look | {"font.size": 9.5, "axes.titlesize": 10.5}):
         figure = Figure(figsize=(4.9 * columns, 3.1 * rows), dpi=130, layout="constrained")
         for place, panel in enumerate(panels):
