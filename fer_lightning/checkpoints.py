@@ -67,6 +67,8 @@ class KeepBestAndLast(Checkpoint):
         if accuracy > self.best_accuracy:
             self.best_accuracy, self.best_epoch = accuracy, trainer.current_epoch
             trainer.save_checkpoint(self.folder / BEST)
+        for logger in trainer.loggers:
+            logger.save()  # what a killed run had in memory would be missing from its curves
         trainer.save_checkpoint(self.folder / LAST)
 
 

@@ -32,6 +32,12 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.rows:  # Lightning logs an epoch after its checkpoint: a run killed between the two has not logged it
+            last = {name: self.rows[-1][name] for name in (*QUANTITIES, "lr")}
+            for logger in trainer.loggers:
+                logger.log_metrics(last, step=int(self.rows[-1]["epoch"]))
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._epoch_began = time.perf_counter()
 

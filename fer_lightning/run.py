@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch.utils.tensorboard.summary import hparams
 
-from fer_lightning.callbacks import StopWhenDiverged, drawing_callbacks
+from fer_lightning.callbacks import StopEarly, StopWhenDiverged, drawing_callbacks
 from fer_lightning.checkpoints import LAST, AtomicCheckpointIO, KeepBestAndLast, read_checkpoint
 from fer_lightning.classifiers import ExpressionClassifier, build_classifier
 from fer_lightning.config import flat
@@ -99,9 +99,7 @@ def build_trainer(
         callbacks.insert(0, EMAWeightAveraging(decay=config["ema"]["decay"]))
     callbacks += drawing_callbacks(config["draw"])
     if patience := config["early_stopping"]["patience"]:
-        callbacks.append(
-            EarlyStopping("val/accuracy", mode="max", patience=patience, check_on_train_epoch_end=True, verbose=False)
-        )
+        callbacks.append(StopEarly(patience))
     callbacks += [KeepBestAndLast(folder / "checkpoints", config), *more]
     try:
         trainer = lightning.Trainer(

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from fer_lightning.callbacks.board import LayOutScalars, Pace
 from fer_lightning.callbacks.divergence import Diverged, StopWhenDiverged
 from fer_lightning.callbacks.drawing import DrawActivations, DrawConfusion, DrawFilters
+from fer_lightning.callbacks.early_stopping import StopEarly
 from fer_lightning.callbacks.ending import DrawDreams, DrawEmbedding
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "DrawFilters",
     "LayOutScalars",
     "Pace",
+    "StopEarly",
     "StopWhenDiverged",
     "drawing_callbacks",
 ]
