@@ -1,5 +1,7 @@
 """How a command begins and how it ends badly: Hydra composes its config, and mistakes become one message."""
 
+import contextlib
+import functools
 import os
 import signal
 import sys
@@ -9,12 +11,13 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from fer_lightning.errors import InputError, near_misses
+from fer_lightning.errors import InputError, disk_trouble, near_misses
+from fer_lightning.foreign import best_overrides, require_settings_only
 
 _PACKAGE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
@@ -29,9 +32,11 @@ class Stopped(BaseException):
 
 
 def stop_on_signals() -> None:
-    """From now on Ctrl-C and SIGTERM raise `Stopped` with the signal's name."""
+    """From now on Ctrl-C and SIGTERM raise `Stopped` with the signal's name; a second one ends the process at once."""
 
     def stop(signum: int, frame: Any) -> NoReturn:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
         raise Stopped(signal.Signals(signum).name)
 
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -42,17 +47,31 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
     """Make a function of a config a command that takes overrides: `@hydra_command("config")`."""
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)
+        @functools.wraps(task)
+        def job(config: DictConfig) -> Any:
+            try:
+                return task(config)
+            except InputError as error:  # here, since Hydra would print a line of its own before it passes it on
+                folder = Path(HydraConfig.get().runtime.output_dir)
+                if folder != Path.cwd():
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()  # which Hydra made; nothing happens where it holds something
+                fail(str(error))
+
+        run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, not to Hydra's own printer
             try:
                 sys.argv[1:] = with_best(sys.argv[1:])
+                require_settings_only(sys.argv[1:])
                 run()
             except InputError as error:
                 fail(str(error))
             except (HydraException, OmegaConfBaseException) as error:
                 fail(explain(error, config_name))
+            except OSError as error:
+                fail(disk_trouble(error))
 
         return main
 
@@ -68,13 +87,7 @@ def with_best(arguments: list[str]) -> list[str]:
         if name.lstrip("+") != "best":
             words.append(word)
             continue
-        try:
-            content = OmegaConf.to_container(OmegaConf.load(path))
-            overrides = content["overrides"] if isinstance(content, dict) else None
-        except (OSError, ValueError, KeyError, YAMLError) as error:
-            raise InputError(f"{word}: not the best.yaml of a search ({type(error).__name__}: {error})") from error
-        if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
-            raise InputError(f"{word}: not the best.yaml of a search: it holds no list `overrides`")
+        overrides = best_overrides(Path(path))
         words += [override for override in overrides if override.partition("=")[0].lstrip("+") not in given]
     return words
 
@@ -105,7 +118,7 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def config_keys(config_name: str) -> list[str]:
-    """All keys, dotted, of the config with the groups that the command line chose, or with the default ones."""
+    """All groups and all dotted keys of the config with the groups that the command line chose, or the default ones."""
     chosen = [word for word in sys.argv[1:] if "=" in word and (CONF / word.partition("=")[0]).is_dir()]
     for overrides in (chosen, []):
         GlobalHydra.instance().clear()
@@ -114,7 +127,7 @@ def config_keys(config_name: str) -> list[str]:
                 config = hydra.compose(config_name, overrides)
         except HydraException:
             continue
-        return list(_dotted(OmegaConf.to_container(config), ""))
+        return [*map(str, config), *_dotted(OmegaConf.to_container(config), "")]
     return []
 
 

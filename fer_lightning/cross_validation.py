@@ -7,7 +7,7 @@ and test splits are not touched. Mean image and every other statistic come from 
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int =
     return fold_of_group[group]
 
 
-def cross_validate(config: dict[str, Any], folder: Path, console: Console) -> dict[str, Any]:
+def cross_validate(
+    config: dict[str, Any], folder: Path, console: Console, callbacks: Sequence[Callback] = ()
+) -> dict[str, Any]:
     """Train each fold in `folder`/fold-K and write mean, standard deviation and each fold's score to metrics.json.
 
     With `resume`, finished folds are left as they are and an unfinished one goes on. Raises InputError where `folder`
@@ -74,7 +76,7 @@ def cross_validate(config: dict[str, Any], folder: Path, console: Console) -> di
         )
     datamodule = open_faces(config)
     scores: list[dict[str, Any]] = []
-    for number, metrics in fold_metrics(config, folder, datamodule, console):
+    for number, metrics in fold_metrics(config, folder, datamodule, console, lambda _: list(callbacks)):
         console.print(f"fold {number} of {config['cv']['folds']}: {metrics['val/accuracy']:.2%}")
         scores.append(metrics)
     metrics = {
@@ -123,13 +125,17 @@ def open_faces(config: dict[str, Any]) -> FaceDataModule:
     if key in _opened:
         datamodule.faces, datamodule.tensors, datamodule.rows = _opened[key]
     datamodule.setup()
-    _opened.clear()
     _opened[key] = datamodule.faces, datamodule.tensors, datamodule.rows
+    while len(_opened) > KEPT:
+        _opened.pop(next(iter(_opened)))
     return datamodule
 
 
 OF_BATCHES = {"batch_size", "augment", "channels", "size"}
 """Settings of `data` that change batches alone, not what is kept in memory."""
+
+KEPT = 2
+"""Sets of faces in memory: with and without HOG, where a search goes over networks of both kinds."""
 
 _opened: dict[str, Any] = {}
 

@@ -8,12 +8,15 @@ import logging
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -25,12 +28,31 @@ from fer_lightning.progress import duration
 from fer_lightning.run import METRICS, finished_metrics, fit
 
 
-def train(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+class KeepSettings(Callback):
+    """Writes the settings as composed to `.hydra`, as Hydra would, but not before the run begins.
+
+    So a command that is refused leaves no trace, and not its settings in the folder of another run.
+    """
+
+    def __init__(self, config: DictConfig, folder: Path):
+        hydra = HydraConfig.instance().cfg
+        assert hydra is not None
+        self.folder = folder / ".hydra"
+        self.content = {"config": config, "hydra": hydra, "overrides": hydra.hydra.overrides.task}
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, node in self.content.items():
+            OmegaConf.save(node, self.folder / f"{name}.yaml")
+
+
+def train(config: dict[str, Any], folder: Path, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Train by a checked, plain config into `folder`, or go on there; returns what metrics.json holds."""
     console = Console(highlight=False)
     if config["resume"] and finished_metrics(config, folder):
         console.print(f"{folder}: this run is finished; nothing is left to do.")
-    metrics = fit(config, folder, console)
+    metrics = fit(config, folder, console, callbacks=callbacks)
     print_summary(console, metrics, folder)
     return metrics
 
@@ -38,9 +60,8 @@ def train(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 @rank_zero_only
 def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> None:
     """The final table and what to look at next."""
-    table = Table(
-        title=f"{metrics['model']} on {metrics['data']}, best of {metrics['epochs']} epochs", title_justify="left"
-    )
+    epochs = "1 epoch" if metrics["epochs"] == 1 else f"best of {metrics['epochs']} epochs"
+    table = Table(title=f"{metrics['model']} on {metrics['data']}, {epochs}", title_justify="left")
     for heading in ("", "accuracy", "loss", "macro F1"):
         table.add_column(heading, justify="right")
     best = f"epoch {metrics['best_epoch'] + 1}"
@@ -63,9 +84,10 @@ def main(config: DictConfig) -> float:
     stop_on_signals()
     try:
         values = plain(config)
+        settings = KeepSettings(config, folder)
         if values["cv"]["folds"]:
-            return float(cross_validate(values, folder, Console(highlight=False))["cv/mean"])
-        return float(train(values, folder)["val/accuracy"])
+            return float(cross_validate(values, folder, Console(highlight=False), [settings])["cv/mean"])
+        return float(train(values, folder, [settings])["val/accuracy"])
     except Stopped as stopped:
         kept = next(folder.rglob(LAST), folder / "checkpoints" / LAST)
         print(
