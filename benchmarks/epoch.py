@@ -6,6 +6,7 @@ python benchmarks/epoch.py [override ...]      # as of fer_lightning.train; defa
 """
 
 import json
+import logging
 import statistics
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def bare_epoch(config: dict) -> tuple[float, float]:
 
 
 def main() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     overrides = [*DEFAULTS, *sys.argv[1:], "trainer.max_epochs=1"]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(hydra.compose("config", overrides))
