@@ -1,24 +1,18 @@
-"""What a search leaves: trials.csv, best.yaml, plots, and a table on the screen."""
+"""What a search leaves to be used: trials.csv and best.yaml."""
 
 import csv
 import io
-import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
-import matplotlib.pyplot as plt
-import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
-from optuna.visualization import matplotlib as plots
-from rich.console import Console
-from rich.table import Table
 
 from fer_lightning.config import flat
 from fer_lightning.history import write_whole
 from fer_lightning.search.settings import OBJECTIVES
-from fer_lightning.search.study import Study, attempt, root
+from fer_lightning.search.space import hydra_text
+from fer_lightning.search.study import Study, folder_of, tries
 
 BEST, TRIALS = "best.yaml", "trials.csv"
 GROUPS = ("data", "model", "optimizer", "schedule")
@@ -45,16 +39,17 @@ def write_trials(study: Study) -> None:
         kept = trial.user_attrs
         objectives = trial.values if trial.state == TrialState.COMPLETE else [""] * len(study.settings["objectives"])
         settings = [trial.params.get(key, "") for key in study.space.dimensions]
-        scores = " ".join(f"{score:.6f}" for score in kept.get("scores", []))
-        others = [kept.get("cv/std", ""), scores, kept.get("wall_seconds", ""), attempt(trial), kept.get("reason", "")]
-        writer.writerow([root(trial), trial.state.name, *objectives, *settings, *others, f"trial-{root(trial):04}"])
+        scores = " ".join(f"{fold['val/accuracy']:.6f}" for fold in kept.get("folds", []))
+        others = [kept.get("cv/std", ""), scores, kept.get("wall_seconds", ""), tries(trial), kept.get("reason", "")]
+        writer.writerow([trial.number, trial.state.name, *objectives, *settings, *others, folder_of(trial)])
     write_whole(study.folder / TRIALS, table.getvalue())
 
 
 def write_best(study: Study, compose: Callable[..., dict[str, Any]]) -> dict[str, Any] | None:
     """best.yaml: the best setting as overrides, for `+best=PATH`; returns its config, or None without a complete trial.
 
-    compose: the plain config of some overrides. best.yaml names the choice of each group, and each key that differs.
+    compose: the plain config of some overrides. best.yaml names the choice of each group, what was searched, and each
+    other key that is not as usual.
     """
     best = next(iter(best_trials(study)), None)
     if best is None:
@@ -65,116 +60,18 @@ def write_best(study: Study, compose: Callable[..., dict[str, Any]]) -> dict[str
     differing = [
         f"++{key}={hydra_text(value)}"
         for key, value in found.items()
-        if (key not in usual or usual[key] != value) and not key.startswith(OF_THE_SEARCH)
+        if (key in study.space.dimensions or key not in usual or usual[key] != value)
+        and not key.startswith(OF_THE_SEARCH)
+        and key not in GROUPS
     ]
     objectives = ", ".join(
         f"{name} {value:.6g}" for name, value in zip(study.settings["objectives"], best.values, strict=True)
     )
     head = (
-        f"# Trial {root(best)}, the best of {len(study.trials())}: {objectives} ({config['cv']['folds']} folds).\n"
+        f"# Trial {best.number}, the best of {len(study.trials())}: {objectives} ({config['cv']['folds']} folds).\n"
         f"#   python -m fer_lightning.train +best={study.folder / BEST}\n"
     )
     write_whole(
         study.folder / BEST, head + yaml.safe_dump({"overrides": groups + differing}, allow_unicode=True, width=200)
     )
     return config | {"cv": {**config["cv"], "folds": 0}, "resume": False}
-
-
-def hydra_text(value: Any) -> str:
-    """A plain value in Hydra's grammar for the right of `=`."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case str():
-            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-        case list():
-            return "[" + ",".join(hydra_text(item) for item in value) + "]"
-        case dict():
-            return "{" + ",".join(f"{key}:{hydra_text(item)}" for key, item in value.items()) + "}"
-        case _:
-            return str(value)
-
-
-def draw_plots(study: Study) -> list[str]:
-    """History, importances, slices and parallel coordinates as PNGs in plots/, as far as the trials suffice."""
-    folder = study.folder / "plots"
-    folder.mkdir(exist_ok=True)
-    kinds: dict[str, Callable[..., Any]] = {
-        "history": plots.plot_optimization_history,
-        "importances": plots.plot_param_importances,
-        "slice": plots.plot_slice,
-        "parallel_coordinates": plots.plot_parallel_coordinate,
-    }
-    drawn = []
-    plt.switch_backend("agg")
-    complete = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE]
-    varied = [key for key in study.space.dimensions if len({str(trial.params[key]) for trial in complete}) > 1]
-    if len(complete) < 2 or not varied:
-        return []
-    for name, direction in ((name, OBJECTIVES[name].direction) for name in study.settings["objectives"]):
-        number = study.settings["objectives"].index(name)
-        alone = optuna.create_study(direction=direction)
-        for trial in complete:
-            single = optuna.trial.create_trial(
-                value=trial.values[number], params=trial.params, distributions=trial.distributions
-            )
-            alone.add_trial(single)
-        suffix = "" if number == 0 else f"-{name}"
-        for kind, draw in kinds.items():
-            with warnings.catch_warnings(action="ignore"), plt.rc_context(), suppress(ValueError, RuntimeError):
-                only = {} if kind == "history" else {"params": varied}
-                draw(alone, target_name=name, **only)
-                figure = plt.gcf()
-                if kind in ("slice", "parallel_coordinates"):
-                    figure.set_size_inches(4 * len(varied) + 2, 4)
-                figure.savefig(folder / f"{kind}{suffix}.png", dpi=110, bbox_inches="tight")
-                drawn.append(f"{kind}{suffix}.png")
-            plt.close("all")
-    return drawn
-
-
-def shown(value: Any) -> str:
-    """A setting, short: 0.0123457 as 0.01235."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def settings_of(trial: FrozenTrial, study: Study) -> str:
-    """`lr=0.01 hidden=[512]`: the settings of a trial by the last part of their keys."""
-    pairs = ((key, trial.params.get(key)) for key in study.space.dimensions)
-    return " ".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in pairs)
-
-
-def score_of(trial: FrozenTrial, study: Study) -> str:
-    """`41.20 % ± 0.80` of a complete trial, or its state."""
-    kept: Mapping[str, Any] = trial.user_attrs
-    if trial.state != TrialState.COMPLETE:
-        return trial.state.name.lower() + (f" after {len(kept['scores'])} folds" if kept.get("scores") else "")
-    others = "".join(
-        f", {name} {shown(value)}"
-        for name, value in zip(study.settings["objectives"], trial.values, strict=True)
-        if name != "accuracy"
-    )
-    return f"{kept['cv/mean']:.2%} ± {kept['cv/std']:.2%}{others}"
-
-
-def print_results(console: Console, study: Study, most: int = 10) -> None:
-    """The best trials in a table, how many ended how, and where everything is."""
-    best, trials = best_trials(study), study.trials()
-    table = Table(title=f"{study.name}: the best of {len(trials)} trials", title_justify="left")
-    for heading in ("trial", "cross-validation", *(key for key in study.space.dimensions)):
-        table.add_column(heading)
-    for trial in best[:most]:
-        values = [shown(trial.params.get(key)) for key in study.space.dimensions]
-        table.add_row(str(root(trial)), score_of(trial, study), *values)
-    if best:
-        console.print(table)
-    ended = {state: sum(trial.state == state for trial in trials) for state in TrialState}
-    console.print(", ".join(f"{count} {state.name.lower()}" for state, count in ended.items() if count))
-    for trial in trials:
-        if trial.state == TrialState.FAIL:
-            console.print(f"  trial {root(trial)} failed: {trial.user_attrs.get('reason', 'unknown')}", markup=False)
-    for name in (TRIALS, BEST, "plots"):
-        if (study.folder / name).exists():
-            console.print(f"  {study.folder / name}", soft_wrap=True)

@@ -5,32 +5,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-from optuna.trial import TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.trial import Trial
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from fer_lightning.commands import Stopped
 from fer_lightning.cross_validation import assign_folds, open_faces
 from fer_lightning.data.faces import TRAIN
 from fer_lightning.errors import InputError
-from fer_lightning.progress import duration
-from fer_lightning.run import fit
-from fer_lightning.search.results import (
-    best_trials,
-    draw_plots,
-    hydra_text,
-    print_results,
-    score_of,
-    settings_of,
-    write_best,
-    write_trials,
-)
+from fer_lightning.run import fit, new_classifier
+from fer_lightning.search.plots import draw_plots
+from fer_lightning.search.progress import SearchProgress, print_results
+from fer_lightning.search.results import best_trials, write_best, write_trials
 from fer_lightning.search.settings import check_settings
-from fer_lightning.search.space import Space
-from fer_lightning.search.study import Study, root
+from fer_lightning.search.space import Space, hydra_text
+from fer_lightning.search.study import RESULTS, Study, folder_of
+from fer_lightning.search.trial import HOST, of_the_machine
 
 Compose = Callable[..., dict[str, Any]]
 Launch = Callable[[Sequence[list[str]], int], Sequence[dict[str, Any]]]
+
+PAUSE = 0.5
+"""Seconds between two looks at the trials that other processes run."""
 
 
 def search(
@@ -38,61 +35,44 @@ def search(
 ) -> list[float] | None:
     """Run the study in `folder` until it has `n_trials`, with whatever other processes work on it; the best values.
 
-    settings: conf/hydra/sweeper/study.yaml. compose: the checked, plain config of some overrides, with
-    `alone` without the sweep's. launch: runs jobs by
-    their overrides, the first of that number, and returns how each trial ended. Raises InputError before any training
-    where the settings, the space or the data do not allow the search.
+    settings: conf/hydra/sweeper/study.yaml. compose: the checked, plain config of some overrides, with `alone` without
+    the sweep's. launch: runs jobs by their overrides, the first of that number, and returns how each trial ended.
+    Raises InputError before any training where the settings, the space or the data do not allow the search, and later
+    where the machine or the storage does not let it go on.
     """
     console = Console(highlight=False)
     config = check(settings, space, compose)
     study = Study(folder, settings, space, config)
-    settings["study_name"] = study.name
-    console.print(
-        f"study {study.name}: {study.total} trials of {config['cv']['folds']} folds; {settings['sampler']} over"
-    )
-    for key, dimension in space.dimensions.items():
-        console.print(f"  {key}: {dimension}", markup=False, soft_wrap=True)
-    while trials := [trial for _ in range(settings["jobs"]) if (trial := study.ask())]:
-        began = time.perf_counter()
-        jobs = [
-            [
-                *space.overrides(trial.params),
-                f"hydra.sweep.dir={hydra_text(str(folder))}",
-                f"hydra.sweep.subdir=trial-{root(trial):04}",
-                f"hydra.sweeper.study_name={hydra_text(study.name)}",
-                f"hydra.sweeper.trial={trial._trial_id}",
-            ]
-            for trial in trials
-        ]
-        try:
-            outcomes = launch(jobs, root(trials[0]))
-        except Stopped:
-            for trial in trials:
-                study.put_back(trial)
-            raise
-        for trial, outcome in zip(trials, outcomes, strict=True):
-            study.tell(trial, outcome)
-            say(console, study, root(trial), time.perf_counter() - began)
-    with FileLock(folder / "locks" / "results.lock"):
-        write_trials(study)
-        best = write_best(study, compose)
-        draw_plots(study)
+    try:
+        with SearchProgress(console, study, config["cv"]["folds"]) as progress:
+            run_all(study, launch, progress)
+        with study.locks.alone(RESULTS):
+            write_trials(study)
+            best = write_best(study, compose)
+            draw_plots(study)
         print_results(console, study)
+        leading = best_trials(study)
+        if not leading:
+            raise InputError(f"no trial of {study.name} is complete, so there is no best setting: see {folder}")
         if best and settings["refit"]:
-            console.print("refit: training on the whole training part with the best setting")
-            begun = (folder / "refit").exists()
-            fit({**best, "resume": begun}, folder / "refit", console)
-    leading = best_trials(study)
-    return list(leading[0].values) if leading else None
+            refit(study, best, console)
+    except (OSError, StorageInternalError, SQLAlchemyError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"the search stopped: {reason[:300]}. The same command goes on with it") from error
+    finally:
+        study.locks.close()
+    return list(leading[0].values)
 
 
 def check(settings: dict[str, Any], space: Space, compose: Compose) -> dict[str, Any]:
-    """The config of a first trial, after every end of the space was composed and the folds were made."""
+    """The config of a first trial, after every end of the space was composed, its network built, and the folds made."""
     check_settings(settings)
     configs = [compose(space.overrides(values)) for values in space.extremes()]
     config = configs[0]
-    if not config["cv"]["folds"]:
+    if not all(each["cv"]["folds"] for each in configs):
         raise InputError("cv.folds=0: a search chooses by cross-validation; give cv.folds=5, say")
+    for each in configs:
+        new_classifier(each)
     datamodule = open_faces(config)
     assert datamodule.faces is not None
     rows = datamodule.rows[TRAIN].numpy()
@@ -102,22 +82,59 @@ def check(settings: dict[str, Any], space: Space, compose: Compose) -> dict[str,
     return config
 
 
-def say(console: Console, study: Study, number: int, seconds: float) -> None:
-    """One line: how a trial ended, the best so far, what else is at work and about how long the rest will take."""
-    trials = study.trials()
-    trial = next(trial for trial in trials if root(trial) == number)
-    states = [each.state for each in trials]
-    running = states.count(TrialState.RUNNING)
-    left = study.total - len(trials) + running + states.count(TrialState.WAITING)
-    spent = [each.user_attrs["wall_seconds"] for each in trials if "wall_seconds" in each.user_attrs] or [seconds]
-    best = next(iter(best_trials(study)), None)
-    line = f"trial {number}: {score_of(trial, study)}  {settings_of(trial, study)}"
-    if trial.state == TrialState.FAIL:
-        line += f"\n  {trial.user_attrs.get('reason', '')}"
-    line += f"\n  {study.total - left} of {study.total} done"
-    line += f", {states.count(TrialState.PRUNED)} pruned, {running} running elsewhere"
-    if best is not None:
-        line += f"; best {score_of(best, study)} (trial {root(best)})"
-    if left:
-        line += f"; about {duration(left * sum(spent) / len(spent) / (running + 1))} left"
-    console.print(line, markup=False, soft_wrap=True)
+def run_all(study: Study, launch: Launch, progress: SearchProgress) -> None:
+    """Run trials, as many at a time as `jobs`, until the study has all; those that others run are waited for."""
+    while True:
+        trials: list[Trial] = []
+        while len(trials) < study.settings["jobs"] and (trial := study.ask()):
+            trials.append(trial)
+        if trials:
+            run_batch(study, trials, launch, progress)
+        elif others := study.elsewhere():
+            progress.waits_for(others)
+            time.sleep(PAUSE)
+        else:
+            return
+
+
+def run_batch(study: Study, trials: Sequence[Trial], launch: Launch, progress: SearchProgress) -> None:
+    """Have a launcher run some trials, and tell the study how they ended. One whose process died stays unfinished."""
+    try:
+        outcomes = launch([command_line(study, trial) for trial in trials], trials[0].number)
+    except BaseException as error:
+        on_purpose = isinstance(error, Stopped) or not any(HOST in trial.user_attrs for trial in trials)
+        for trial in trials:
+            study.leave(trial, on_purpose)
+        if on_purpose and isinstance(error, Exception):
+            raise InputError(f"the launcher started no trial: {type(error).__name__}: {error}") from error
+        if not isinstance(error, Exception) or of_the_machine(error):
+            raise
+        progress.say(f"the launcher lost {', '.join(f'trial {trial.number}' for trial in trials)}: {error}")
+        return
+    for trial, outcome in zip(trials, outcomes, strict=True):
+        study.tell(trial, outcome)
+        progress.ended(trial.number)
+    with study.locks.alone(RESULTS):
+        write_trials(study)
+
+
+def command_line(study: Study, trial: Trial) -> list[str]:
+    """The overrides that make a job run this trial."""
+    return [
+        *study.space.overrides(trial.params),
+        f"hydra.sweep.dir={hydra_text(str(study.folder))}",
+        f"hydra.sweep.subdir={folder_of(trial)}",
+        f"hydra.sweeper.study_name={hydra_text(study.name)}",
+        f"hydra.sweeper.trial={trial._trial_id}",
+    ]
+
+
+def refit(study: Study, best: dict[str, Any], console: Console) -> None:
+    """Train on the whole training part with the best setting, validated on PublicTest, in the folder `refit`."""
+    with study.locks.alone("refit"):
+        folder = study.folder / "refit"
+        console.print(f"refit: the best setting, on the whole training part, into {folder}", soft_wrap=True)
+        metrics = fit({**best, "resume": folder.exists()}, folder, console)
+        console.print(
+            f"refit: {metrics['val/accuracy']:.2%} on the validation split, epoch {metrics['best_epoch'] + 1}"
+        )

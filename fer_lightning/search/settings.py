@@ -1,19 +1,22 @@
 """The settings of a search, conf/hydra/sweeper/study.yaml, as Optuna's samplers, pruners and storages."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import optuna
+from filelock import FileLock
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 
 from fer_lightning.errors import InputError, near_misses
+from fer_lightning.search.locks import FileLocks, Locks, ServerLocks
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -31,6 +34,7 @@ OBJECTIVES = {
     "macro_f1": Objective("maximize", "val/macro_f1", "cv/macro_f1"),
     "loss": Objective("minimize", "val/loss", "cv/loss"),
     "parameters": Objective("minimize", "parameters", "parameters"),
+    "latency": Objective("minimize", "latency", "latency"),
     "seconds": Objective("minimize", "seconds", "seconds"),
 }
 GRID = "grid"
@@ -39,11 +43,12 @@ SAMPLERS: dict[str, type[BaseSampler]] = {
     "random": RandomSampler,
     "gp": GPSampler,
     "cmaes": CmaEsSampler,
-    GRID: RandomSampler,  # the grid is queued by the study itself: Optuna's stops only inside `optimize`
+    GRID: RandomSampler,  # of nothing: the setting of each trial number is given
 }
 BY_EPOCH = ("median", "hyperband")
 PRUNERS = ("none", "wilcoxon", *BY_EPOCH)
 SQLITE, JOURNAL = "sqlite", "journal"
+POSTGRES = ("postgres://", "postgresql://", "postgresql+psycopg://")
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -64,38 +69,90 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise InputError(f"hydra.sweeper.objectives is empty. Valid: {', '.join(OBJECTIVES)}")
     if len(settings["objectives"]) > 1 and settings["pruner"] != "none":
         raise InputError("hydra.sweeper.objectives: pruning needs a single objective; add hydra.sweeper.pruner=none")
+    if settings["objectives"][0] in ("parameters", "latency", "seconds") and settings["pruner"] != "none":
+        raise InputError(
+            f"hydra.sweeper.objectives={settings['objectives']}: pruning needs a score of each fold: accuracy, "
+            "macro_f1 or loss; or add hydra.sweeper.pruner=none"
+        )
+    if len(settings["objectives"]) > 1 and settings["sampler"] == "cmaes":
+        raise InputError("hydra.sweeper.sampler=cmaes: for a single objective. For several: tpe, gp, random, grid")
 
 
 def open_storage(settings: Mapping[str, Any], folder: Path) -> BaseStorage:
     """The study's storage: a SQLite or journal file in the sweep folder, or a database by URL."""
-    return _storage(str(settings["storage"]), folder)
+    try:
+        return _storage(str(settings["storage"]), folder)
+    except Exception as error:
+        raise unreachable(settings, error) from error
 
 
 @lru_cache(maxsize=4)
 def _storage(name: str, folder: Path) -> BaseStorage:
+    with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
+        if name == JOURNAL:
+            file = str(folder / "study.journal")
+            return JournalStorage(JournalFileBackend(file, JournalLock(f"{file}.lock")))
+        url = f"sqlite:///{folder / 'study.db'}" if name == SQLITE else with_driver(name)
+        waits = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+        return RDBStorage(url, engine_kwargs=waits)
+
+
+class JournalLock(BaseJournalFileLock):
+    """A lock that ends with its process; the ones of Optuna stay for 30 s after a kill."""
+
+    def __init__(self, file: str):
+        self.lock = FileLock(file)
+
+    def acquire(self) -> bool:
+        self.lock.acquire(poll_interval=0.01)
+        return True
+
+    def release(self) -> None:
+        self.lock.release()
+
+
+def with_driver(url: str) -> str:
+    """The URL of a database for SQLAlchemy, PostgreSQL by the driver of the extra `postgres`."""
+    return "postgresql+psycopg://" + url.partition("://")[2] if url.startswith(POSTGRES) else url
+
+
+def open_locks(settings: Mapping[str, Any], folder: Path) -> Locks:
+    """Locks that all processes of the study see: the server's with PostgreSQL, files in the sweep folder otherwise."""
+    if not str(settings["storage"]).startswith(POSTGRES):
+        return FileLocks(folder / "locks")
     try:
-        with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
-            if name == JOURNAL:
-                return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-            url = f"sqlite:///{folder / 'study.db'}" if name == SQLITE else name
-            waits = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-            return RDBStorage(url, engine_kwargs=waits)
+        return ServerLocks(with_driver(settings["storage"]), settings["study_name"])
+    except InputError:
+        raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"hydra.sweeper.storage={name}: cannot be opened ({reason[:200]}). Valid: {SQLITE}, {JOURNAL}, or the URL "
-            "of a database that is running, as postgresql://user@host/name"
-        ) from error
+        raise unreachable(settings, error) from error
 
 
-def build_sampler(settings: Mapping[str, Any], number: int) -> BaseSampler:
+def unreachable(settings: Mapping[str, Any], error: Exception) -> InputError:
+    """What to say of a storage that cannot be opened."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(
+        f"hydra.sweeper.storage={settings['storage']}: cannot be opened ({reason[:200]}). Valid: {SQLITE}, {JOURNAL}, "
+        "or the URL of a database that is running, as postgresql://user@host/name"
+    )
+
+
+def build_sampler(settings: Mapping[str, Any], number: int, grid: Sequence[dict[str, Any]] = ()) -> BaseSampler:
     """The sampler for the trial of that number: its draws depend on (seed, number) and the study alone."""
     seed = int(np.random.SeedSequence([settings["seed"], number]).generate_state(1)[0])
     try:
         with warnings.catch_warnings(category=optuna.exceptions.ExperimentalWarning, action="ignore"):
-            return SAMPLERS[settings["sampler"]](seed=seed)  # type: ignore[call-arg]
+            if settings["sampler"] == "cmaes":
+                import cmaes  # noqa: F401  (Optuna would find out only at the second trial)
+
+                return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+            sampler = SAMPLERS[settings["sampler"]](seed=seed)  # type: ignore[call-arg]
+            return PartialFixedSampler(grid[number], sampler) if grid else sampler
     except ImportError as error:
-        raise InputError(f"hydra.sweeper.sampler={settings['sampler']}: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"hydra.sweeper.sampler={settings['sampler']} needs a package that is not installed: "
+            "pip install 'fer_lightning[cmaes]'"
+        ) from error
 
 
 def build_pruner(settings: Mapping[str, Any], folds: int, epochs: int) -> BasePruner:

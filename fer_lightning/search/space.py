@@ -21,10 +21,11 @@ from fer_lightning.errors import InputError
 
 @dataclass(frozen=True)
 class Space:
-    """dimensions: what is searched, by config key. fixed: the overrides that all trials share."""
+    """dimensions: what is searched, by config key. fixed: the overrides that all trials share. texts: as given."""
 
     dimensions: dict[str, BaseDistribution]
     fixed: list[str]
+    texts: dict[str, str]
 
     def described(self) -> dict[str, str]:
         """Each dimension as text, for comparing two spaces."""
@@ -32,7 +33,7 @@ class Space:
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The command line of a trial with these values."""
-        return [*self.fixed, *(f"{key}={override_text(values[key])}" for key in self.dimensions)]
+        return [*self.fixed, *(f"{key}={choice_text(values[key])}" for key in self.dimensions)]
 
     def extremes(self) -> list[dict[str, Any]]:
         """A few settings in which every end of every interval and every choice occurs."""
@@ -81,7 +82,8 @@ def read_space(params: Mapping[str, Any], arguments: Sequence[str], loader: Any 
             "'optimizer.lr=tag(log, interval(1e-4, 1e-1))' or model.dropout=0,0.3, or one of the files of sweeps="
         )
     fixed = [str(override.input_line) for key, override in overrides.items() if key not in dimensions]
-    return Space(dimensions, fixed)
+    texts = {key: str(overrides[key].input_line).partition("=")[2].strip() for key in dimensions}
+    return Space(dimensions, fixed, texts)
 
 
 def dimension(override: Override) -> BaseDistribution:
@@ -112,8 +114,23 @@ def dimension(override: Override) -> BaseDistribution:
         raise InputError(f"{given}: not a dimension that can be searched: {error}") from error
 
 
-def override_text(value: Any) -> str:
-    """A plain value as Hydra reads it on the right of `=`; text that is Hydra's already stays as it is."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def choice_text(value: Any) -> str:
+    """A value of a dimension on the right of `=`; a choice that is text is Hydra's already."""
+    return value if isinstance(value, str) else hydra_text(value)
+
+
+def hydra_text(value: Any) -> str:
+    """A plain value in Hydra's grammar for the right of `=`."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        case list():
+            return "[" + ",".join(hydra_text(item) for item in value) + "]"
+        case dict():
+            return "{" + ",".join(f"{key}:{hydra_text(item)}" for key, item in value.items()) + "}"
+        case _:
+            return str(value)

@@ -1,142 +1,175 @@
-"""The study: which trial is next, which has ended and which has died, for all processes that work on it.
-
-A trial whose process died is tried again as a new trial of Optuna's with the same values. The first of them is its
-root; they share the root's folder, where the finished folds are, and count as one trial.
-"""
+"""The study: which trial is next, which has ended and whose process died, for all processes that work on it."""
 
 import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fer_lightning.config import flat
 from fer_lightning.errors import InputError
-from fer_lightning.search.settings import GRID, OBJECTIVES, build_sampler, open_storage
-from fer_lightning.search.space import Space
+from fer_lightning.search.settings import GRID, OBJECTIVES, build_sampler, open_locks, open_storage
+from fer_lightning.search.space import Space, hydra_text
 
-MAY_CHANGE = {"resume", "draw.every", "data.path", "data.cache_dir"}
-"""Settings that may differ between two commands that work on one study."""
+MAY_CHANGE = {"resume", "data.path", "data.cache_dir"}
+"""Settings that may differ between two commands that work on one study, and all of `draw`."""
 
-
-def root(trial: Trial | FrozenTrial) -> int:
-    """The number of the first try of a trial."""
-    return int(trial.user_attrs.get("root", trial.number))
+ASKING, RESULTS = "study", "results"
 
 
-def attempt(trial: Trial | FrozenTrial) -> int:
-    """1 for a trial's first try, 2 for the one after its process died or was stopped, and so on."""
-    return int(trial.user_attrs.get("attempt", 1))
+def in_hand(trial: Trial | FrozenTrial) -> str:
+    """The lock that the process keeps which asked for a trial and will tell how it ended."""
+    return f"trial-{trial.number:04}"
 
 
-def deaths(trial: Trial | FrozenTrial) -> int:
-    """How often the process that ran a trial has died so far."""
-    return int(trial.user_attrs.get("deaths", 0))
+def at_work(trial: Trial | FrozenTrial) -> str:
+    """The lock that the process keeps which trains the folds of a trial: the same one, or one of a launcher's."""
+    return f"job-{trial.number:04}"
+
+
+def folder_of(trial: Trial | FrozenTrial) -> str:
+    """The name of a trial's folder in the sweep folder."""
+    return f"trial-{trial.number:04}"
+
+
+def tries(trial: Trial | FrozenTrial) -> int:
+    """How often a trial was begun or gone on with after its process died."""
+    return int(trial.user_attrs.get("tries", 0))
 
 
 class Study:
-    """An Optuna study in a sweep folder, asked and told under a file lock.
+    """An Optuna study in a sweep folder, asked and told by one process at a time.
 
-    A running trial holds a lock file of its own; the kernel drops it when the process dies, however it dies. config:
-    the settings that all trials share. Raises InputError where the storage cannot be opened, or holds a study with this
-    name and another space, other objectives or other settings.
+    A running trial has locks of its own, which end with the processes that hold them. A trial that is running by the
+    storage and whose locks are free lost its process: the next one that asks goes on with it. config: the settings that
+    all trials share. Raises InputError where the storage cannot be opened, or holds a study of this name with another
+    space, other objectives or other settings.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], space: Space, config: Mapping[str, Any]):
-        self.folder, self.settings, self.space = folder, settings, space
+        self.folder, self.space = folder, space
         self.name = settings["study_name"] or folder.name
-        (folder / "locks").mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(folder / "locks" / "study.lock")
-        self.held: dict[int, FileLock] = {}
+        self.settings = {**settings, "study_name": self.name}
         self.grid = space.grid() if settings["sampler"] == GRID else []
         self.total = min(settings["n_trials"], len(self.grid)) if self.grid else settings["n_trials"]
         directions = [OBJECTIVES[name].direction for name in settings["objectives"]]
-        build_sampler(settings, 0)
-        with self.lock:
-            storage = open_storage(settings, folder)
+        build_sampler(settings, 0, self.grid)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.locks = open_locks(self.settings, folder)
+        with self.locks.alone(ASKING):
             self.study = optuna.create_study(
-                storage=storage, study_name=self.name, directions=directions, load_if_exists=True
+                storage=open_storage(settings, folder), study_name=self.name, directions=directions, load_if_exists=True
             )
             self._compare({"objectives": settings["objectives"], "space": space.described(), "config": dict(config)})
+            self._queue(settings["first"])
 
     def _compare(self, now: dict[str, Any]) -> None:
         before = self.study.user_attrs.get("search")
         if before is None:
+            if any(self.folder.glob("trial-*/cross_validation.json")):
+                raise InputError(
+                    f"{self.folder} holds trials of a study that is not in the storage. "
+                    "Give its storage, or another hydra.sweep.dir"
+                )
             self.study.set_user_attr("search", now)
             return
         for section in ("objectives", "space", "config"):
             was, becomes = flat({"": before[section]}), flat({"": json.loads(json.dumps(now[section]))})
             for key in sorted(was.keys() | becomes.keys()):
                 name = key.removeprefix(".")
-                if name not in MAY_CHANGE and was.get(key) != becomes.get(key):
+                same = was.get(key) == becomes.get(key) or name in MAY_CHANGE or name.startswith("draw.")
+                if not same:
                     raise InputError(
                         f"the study {self.name!r} in {self.folder} has {section} {name} = {was.get(key, 'nothing')}, "
                         f"and this command {becomes.get(key, 'nothing')}. Give the same, or another hydra.sweep.dir"
                     )
 
+    def _queue(self, first: list[Mapping[str, Any]]) -> None:
+        """Put the settings to begin with before all others, once, as far as the space has them."""
+        if self.grid or self.study.get_trials(deepcopy=False):
+            return
+        for setting in first:
+            values = {
+                key: hydra_text(value) if isinstance(value, list | dict) else value for key, value in setting.items()
+            }
+            known = {key: value for key, value in values.items() if holds(self.space.dimensions.get(key), value)}
+            if known:
+                self.study.enqueue_trial(known)
+
     def trials(self) -> list[FrozenTrial]:
-        """The last try of each trial, by the number of its root."""
-        latest: dict[int, FrozenTrial] = {}
-        for trial in self.study.get_trials(deepcopy=False):
-            latest[root(trial)] = trial
-        return [latest[number] for number in sorted(latest)]
+        """All that were begun, by number."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+    def elsewhere(self) -> list[FrozenTrial]:
+        """The trials that other processes are running."""
+        return [
+            trial
+            for trial in self.trials()
+            if trial.state == TrialState.RUNNING and in_hand(trial) not in self.locks.held
+        ]
 
     def ask(self) -> Trial | None:
         """The next trial to run, one whose process died first; None when all are done or at work elsewhere."""
-        with self.lock:
-            self._retry_dead()
-            trials = self.study.get_trials(deepcopy=False)
-            if not any(trial.state == TrialState.WAITING for trial in trials):
-                begun = len({root(trial) for trial in trials})
-                if begun >= self.total:
-                    return None
-                if self.grid:
-                    self.study.enqueue_trial(self.grid[begun])
-            self.study.sampler = build_sampler(self.settings, len(trials))
-            trial = self.study.ask(fixed_distributions=self.space.dimensions)
-            trial.set_user_attr("host", platform.node())
-            self.held[trial.number] = self._lock_of(trial.number)
-            self.held[trial.number].acquire(timeout=60)
+        with self.locks.alone(ASKING):
+            trial = self._lost() or self._new()
+            if trial is None:
+                return None
+            self.locks.hold(in_hand(trial))
+            trial.set_user_attr("tries", tries(trial) + 1)
             return trial
+
+    def _lost(self) -> Trial | None:
+        for trial in self.elsewhere():
+            if not (self.locks.free(in_hand(trial)) and self.locks.free(at_work(trial))):
+                continue
+            if tries(trial) > self.settings["retries"]:
+                again = Trial(self.study, trial._trial_id)
+                again.set_user_attr("reason", f"its process died, {tries(trial)} times")
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                continue
+            return self._complete(trial)
+        return None
+
+    def _complete(self, trial: FrozenTrial) -> Trial:
+        """A running trial, with the parameters that its process did not come to draw."""
+        self.study.sampler = build_sampler(self.settings, trial.number, self.grid)
+        again = Trial(self.study, trial._trial_id)
+        for name, dimension in self.space.dimensions.items():
+            again._suggest(name, dimension)
+        return again
+
+    def _new(self) -> Trial | None:
+        trials = self.study.get_trials(deepcopy=False)
+        waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
+        if len(trials) - len(waiting) >= self.total:
+            return None
+        self.study.sampler = build_sampler(self.settings, min(waiting, default=len(trials)), self.grid)
+        return self.study.ask(fixed_distributions=self.space.dimensions)
 
     def tell(self, trial: Trial, outcome: Mapping[str, Any]) -> None:
         """Record how a trial ended. outcome: `state`, and `values`, or `reason`, and what else is to be kept of it."""
-        with self.lock:
+        with self.locks.alone(ASKING):
             for name, value in outcome.items():
                 if name not in ("state", "values"):
                     trial.set_user_attr(name, value)
             self.study.tell(trial.number, outcome.get("values"), TrialState[outcome["state"]])
-            self.held.pop(trial.number).release()
+            self.locks.drop(in_hand(trial))
 
-    def _lock_of(self, number: int) -> FileLock:
-        return FileLock(self.folder / "locks" / f"{number:04}.lock")
+    def leave(self, trial: Trial, on_purpose: bool) -> None:
+        """Let go of a trial that has not ended, for whoever asks next. on_purpose: it does not count as a try."""
+        if on_purpose:
+            trial.set_user_attr("tries", tries(trial) - 1)
+        self.locks.drop(in_hand(trial))
 
-    def _retry_dead(self) -> None:
-        for trial in self.study.get_trials(deepcopy=False):
-            if trial.state != TrialState.RUNNING or trial.number in self.held:
-                continue
-            try:
-                self._lock_of(trial.number).acquire(timeout=0).lock.release()
-            except Timeout:
-                continue
-            died = deaths(trial) + 1
-            self._queue_again(trial, died, died <= self.settings["retries"], f"its process died, {died} times so far")
 
-    def put_back(self, trial: Trial) -> None:
-        """Queue a trial again that was stopped on purpose."""
-        with self.lock:
-            self._queue_again(trial, deaths(trial), True, "stopped")
-            self.held.pop(trial.number).release()
-
-    def _queue_again(self, trial: Trial | FrozenTrial, died: int, allowed: bool, reason: str) -> None:
-        # queued before it is marked as failed: a process killed between the two loses nothing, and nothing runs twice
-        others = (other for other in self.study.get_trials(deepcopy=False) if root(other) == root(trial))
-        if allowed and all(attempt(other) <= attempt(trial) for other in others):
-            kept = {"root": root(trial), "attempt": attempt(trial) + 1, "deaths": died}
-            self.study.enqueue_trial(dict(trial.params), user_attrs=kept)
-        Trial(self.study, trial._trial_id).set_user_attr("reason", reason)
-        self.study.tell(trial.number, state=TrialState.FAIL)
+def holds(dimension: BaseDistribution | None, value: Any) -> bool:
+    """Whether a value is one of a dimension's."""
+    if dimension is None:
+        return False
+    try:
+        return dimension._contains(dimension.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False

@@ -51,7 +51,12 @@ class StudySweeper(Sweeper):
             return plain(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
 
         def launch(jobs: Sequence[list[str]], number: int) -> Sequence[dict[str, Any]]:
-            return [job.return_value for job in launcher.launch(jobs, initial_job_idx=number)]
+            # `job.return_value` raises what went wrong only after Hydra has logged it
+            outcomes = [job._return_value for job in launcher.launch(jobs, initial_job_idx=number)]
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+            return outcomes
 
         logging.getLogger("hydra").setLevel(logging.WARNING)  # "Launching 1 jobs locally", before each trial
         stop_on_signals()
