@@ -23,6 +23,13 @@ def joined_groups(groups: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return connected_components(links, directed=False)[1].astype(np.int32)[groups]
 
 
+def mirrored_pairs(images: np.ndarray) -> np.ndarray:
+    """Pairs of different images that mirror each other. (N, H, W) uint8, no two equal; returns (P, 2), ascending."""
+    numbers = {image.tobytes(): number for number, image in enumerate(images)}
+    others = [numbers.get(image[:, ::-1].tobytes(), -1) for image in images]
+    return np.array([pair for pair in enumerate(others) if pair[0] < pair[1]], dtype=np.int64).reshape(-1, 2)
+
+
 def stand_in(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which images have an exact copy among `others`, and which have an exact or a mirrored one: two (N,) bool.
 
@@ -41,6 +48,12 @@ def group_counts(groups: np.ndarray, labels: np.ndarray) -> dict[str, int]:
     labels_of_groups = np.unique(np.stack([groups, labels], axis=1), axis=0)
     several = np.unique(labels_of_groups[:, 0], return_counts=True)[1] > 1
     return {"unique": unique, "redundant": len(groups) - unique, "conflicting_groups": int(several.sum())}
+
+
+def redundant_within(groups: np.ndarray, split: np.ndarray) -> dict[str, int]:
+    """Images of each split beyond the first of their group there, by the split's name. groups, split: (N,)."""
+    held = {name: groups[split == number] for number, name in enumerate(SPLITS)}
+    return {name: len(members) - len(np.unique(members)) for name, members in held.items()}
 
 
 def leaks(groups: np.ndarray, split: np.ndarray, pairs: np.ndarray | None = None) -> dict[str, int]:
@@ -70,6 +83,7 @@ def flat_images(images: np.ndarray) -> np.ndarray:
 def found_copies(
     labels: np.ndarray, split: np.ndarray, groups: np.ndarray, pairs: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """`group_counts` and `leaks` together, as audit.json holds them; with pairs, of the groups that they join."""
+    """`group_counts`, `redundant_within` and `leaks`, as audit.json holds them; with pairs, of the groups they join."""
     joined = groups if pairs is None else joined_groups(groups, pairs)
-    return {**group_counts(joined, labels), "leaks": leaks(groups, split, pairs)}
+    within = redundant_within(joined, split)
+    return {**group_counts(joined, labels), "redundant_within": within, "leaks": leaks(groups, split, pairs)}
