@@ -5,7 +5,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,12 +52,12 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
         def job(config: DictConfig) -> Any:
             try:
                 return task(config)
-            except InputError as error:  # here, since Hydra would print a line of its own before it passes it on
+            except (InputError, OSError) as error:  # here, since Hydra would print a line of its own first
                 folder = Path(HydraConfig.get().runtime.output_dir)
                 if folder != Path.cwd():
                     with contextlib.suppress(OSError):
                         folder.rmdir()  # which Hydra made; nothing happens where it holds something
-                fail(str(error))
+                fail(str(error) if isinstance(error, InputError) else disk_trouble(error, folder))
 
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
@@ -65,13 +66,14 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
             try:
                 sys.argv[1:] = with_best(sys.argv[1:])
                 require_settings_only(sys.argv[1:])
-                run()
+                with quiet_threads():
+                    run()
             except InputError as error:
                 fail(str(error))
             except (HydraException, OmegaConfBaseException) as error:
                 fail(explain(error, config_name))
             except OSError as error:
-                fail(disk_trouble(error))
+                fail(disk_trouble(error, Path.cwd()))
 
         return main
 
@@ -90,6 +92,17 @@ def with_best(arguments: list[str]) -> list[str]:
         overrides = best_overrides(Path(path))
         words += [override for override in overrides if override.partition("=")[0].lstrip("+") not in given]
     return words
+
+
+@contextlib.contextmanager
+def quiet_threads() -> Iterator[None]:
+    """TensorBoard writes in a thread; what goes wrong with the disk there is raised by its next call, and told once."""
+    tell = threading.excepthook
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else tell(args)
+    try:
+        yield
+    finally:
+        threading.excepthook = tell
 
 
 def fail(message: str) -> NoReturn:

@@ -91,6 +91,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain dicts, lists and numbers. Raises InputError for a value of the wrong type or out of range."""
     values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
+    if code := [key for key in flat(values) if key.rpartition(".")[2] == "_target_"]:
+        raise InputError(f"{code[0]}: settings are values; nothing here is built from a _target_")
     for key, (check, expected) in CHECKS.items():
         node: Any = values
         *parents, name = key.split(".")

@@ -1,11 +1,32 @@
 """Mistakes of the user's side: what went wrong, where, and what would be valid. Printed without a traceback."""
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from pathlib import Path
 
 
 class InputError(ValueError):
     """A value, file or setting that cannot be used; the message is written for the person who gave it."""
+
+
+_DISK = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ENOTDIR", "EISDIR", "ENAMETOOLONG")
+    if hasattr(errno, name)
+}
+
+
+def disk_trouble(error: OSError, folder: str | Path) -> str:
+    """The message for what the disk or its owner's rights keep from being written; raises other errors again."""
+    if error.errno not in _DISK:
+        raise error
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else folder
+    return (
+        f"{place}: {error.strerror}. Checkpoints and results written before are whole; once there is room, training "
+        "goes on with resume=true"
+    )
 
 
 def near_misses(word: str, valid: Iterable[str]) -> str:

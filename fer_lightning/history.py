@@ -1,5 +1,6 @@
 """The history of a run: one row an epoch, and the summary in metrics.json."""
 
+import contextlib
 import csv
 import io
 import json
@@ -10,6 +11,8 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+
+from fer_lightning.errors import InputError
 
 QUANTITIES = ("val/accuracy", "val/loss", "val/macro_f1", "train/accuracy", "train/loss")
 
@@ -77,13 +80,18 @@ class History(Callback):
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all. Raises InputError where the disk is full, or may not be written."""
     partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); what stood there is kept") from error
 
 
 def write_json(path: Path, content: Any) -> None:

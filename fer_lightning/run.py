@@ -143,8 +143,13 @@ def finished_metrics(config: dict[str, Any], folder: Path) -> dict[str, Any] | N
     """metrics.json of a run that reached its end, or None when there is still something to train."""
     if not (folder / METRICS).exists():
         return None
-    metrics = json.loads((folder / METRICS).read_text())
-    more = metrics["epochs"] < config["trainer"]["max_epochs"] and not config["early_stopping"]["patience"]
+    try:
+        metrics = json.loads((folder / METRICS).read_text())
+        more = metrics["epochs"] < config["trainer"]["max_epochs"] and not config["early_stopping"]["patience"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / METRICS}: damaged ({error}). Remove it, and resume=true makes it anew from {LAST}"
+        ) from error
     return None if more else metrics
 
 
