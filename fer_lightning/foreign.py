@@ -14,7 +14,7 @@ from hydra._internal.utils import get_args_parser
 
 from fer_lightning.errors import InputError
 
-LARGEST = 1 << 20
+LARGEST = 32 << 10
 """Bytes of a file of settings; ours have one or two thousand."""
 
 MOST_FILES = 1000

@@ -1,0 +1,383 @@
+"""Files of strangers: checkpoints, settings and pictures run no code, and take bounded memory and time."""
+
+import io
+import os
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import time
+import tracemalloc
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fer_lightning.checkpoints import load_classifier, read_checkpoint
+from fer_lightning.commands import with_best
+from fer_lightning.config import plain
+from fer_lightning.data.image_reader import read_face
+from fer_lightning.errors import InputError
+from fer_lightning.foreign import best_overrides, require_settings_only
+from fer_lightning.run import new_classifier
+
+MARK = "stranger-was-here"
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.folder / MARK}",)
+
+
+@pytest.fixture
+def checkpoint(compose) -> dict[str, Any]:
+    """The content of an honest checkpoint of a small network."""
+    config = plain(compose("model=hybrid_poster", "model.conv=[{filters: 2, kernel: 5, pool: 8}]", "model.hidden=[8]"))
+    classifier = new_classifier(config)
+    settings = {name: dict(value) if isinstance(value, dict) else value for name, value in classifier.hparams.items()}
+    return {"state_dict": dict(classifier.state_dict()), "hyper_parameters": settings, "config": config}
+
+
+def saved(content: Any, folder: Path, **options: Any) -> Path:
+    torch.save(content, folder / "stranger.ckpt", **options)
+    return folder / "stranger.ckpt"
+
+
+def test_an_honest_checkpoint_is_read(checkpoint, tmp_path):
+    assert load_classifier(saved(checkpoint, tmp_path)).classify(torch.zeros(1, 1, 48, 48)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("place", ["whole", "config", "hyper_parameters", "state_dict", "optimizer_states"])
+def test_a_malicious_pickle_in_a_checkpoint_is_refused_and_not_run(place, checkpoint, tmp_path, train):
+    content = Malicious(tmp_path) if place == "whole" else checkpoint | {place: {"x": Malicious(tmp_path)}}
+    path = saved(content, tmp_path)
+    with pytest.raises(InputError, match="not a checkpoint that can be read safely"):
+        read_checkpoint(path)
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    path.rename(run / "checkpoints" / "last.ckpt")
+    assert train("data.images=70", f"hydra.run.dir={run}", "resume=true").code == 2
+    assert not (tmp_path / MARK).exists()
+    with open(tmp_path / "proof.pickle", "wb") as file:
+        pickle.dump(Malicious(tmp_path), file)
+    pickle.loads((tmp_path / "proof.pickle").read_bytes())
+    assert (tmp_path / MARK).exists(), "the test's own pickle is not malicious"
+
+
+@pytest.mark.parametrize("form", ["a bare pickle", "torch's old form", "a numpy pickle", "a script"])
+def test_other_files_that_could_run_code_are_no_checkpoints(form, checkpoint, tmp_path):
+    path = tmp_path / "stranger.ckpt"
+    if form == "a bare pickle":
+        path.write_bytes(pickle.dumps(Malicious(tmp_path)))
+    elif form == "torch's old form":
+        saved(checkpoint | {"x": Malicious(tmp_path)}, tmp_path, _use_new_zipfile_serialization=False)
+    elif form == "a numpy pickle":
+        with path.open("wb") as file:
+            np.save(file, np.array([Malicious(tmp_path)]), allow_pickle=True)
+    else:
+        path.write_text(f"#!/bin/sh\ntouch {tmp_path / MARK}\n")
+    with pytest.raises(InputError, match="not a checkpoint that can be read safely"):
+        load_classifier(path)
+    assert not (tmp_path / MARK).exists()
+
+
+SETTINGS = {
+    "a class to build": lambda settings: settings.update(_target_="os.system"),
+    "an unknown argument": lambda settings: settings.update(command="touch x"),
+    "a network of a terabyte": lambda settings: settings["model"].update(hidden=[10**9, 10**9]),
+    "a conv layer of a terabyte": lambda settings: settings["model"].update(conv=[{"filters": 10**9, "kernel": 31}]),
+    "an image of a terabyte": lambda settings: settings["inputs"].update(size=10**6),
+    "no layer": lambda settings: settings["model"].update(conv=[]),
+    "layers that are numbers": lambda settings: settings["model"].update(conv=7),
+    "an unknown kind": lambda settings: settings["model"].update(kind="os.system"),
+    "no kind": lambda settings: settings["model"].pop("kind"),
+    "HOG of no orientation": lambda settings: settings["inputs"].update(hog={"orientations": 0}),
+    "an unknown HOG": lambda settings: settings["inputs"].update(hog={"__class__": 0}),
+    "a model that is text": lambda settings: settings.update(model="conv"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_checkpoint_with_a_strangers_settings_is_refused_before_anything_is_allocated(kind, checkpoint, tmp_path):
+    SETTINGS[kind](checkpoint["hyper_parameters"])
+    path = saved(checkpoint, tmp_path)
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with pytest.raises(InputError, match=r"stranger.ckpt: its (settings name no network|weights do not fit)"):
+        load_classifier(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+    assert time.perf_counter() - begin < 20
+
+
+WEIGHTS = {
+    "none": lambda weights: weights.clear(),
+    "one missing": lambda weights: weights.pop("network.head.scores.bias"),
+    "one too many": lambda weights: weights.update(extra=torch.zeros(3)),
+    "another shape": lambda weights: weights.update({"network.head.scores.bias": torch.zeros(8)}),
+    "text": lambda weights: weights.update({"network.head.scores.bias": "x"}),
+    "one value for all": lambda weights: weights.update(
+        {"network.head.scores.weight": torch.zeros(1).expand(weights["network.head.scores.weight"].shape)}
+    ),
+    "a number as name": lambda weights: weights.update({3: torch.zeros(3)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_a_checkpoint_with_a_strangers_weights_is_refused(kind, checkpoint, tmp_path):
+    WEIGHTS[kind](checkpoint["state_dict"])
+    with pytest.raises(InputError, match="its weights do not fit the network it names"):
+        load_classifier(saved(checkpoint, tmp_path))
+
+
+def test_a_checkpoint_whose_members_are_packed_is_refused_as_a_bomb(checkpoint, tmp_path):
+    path = saved(checkpoint, tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data + bytes(10**6))
+    with pytest.raises(InputError, match="its members are compressed"):
+        read_checkpoint(path)
+
+
+OVERRIDES = [
+    "+hydra.callbacks.x._target_=os.system",
+    "hydra.run.dir=/tmp",
+    "++hydra/launcher=joblib",
+    "hydra/job_logging=stranger",
+    "model@hydra.callbacks=conv_deep",
+    "--experimental-rerun=stranger.pickle",
+    "--config-dir=/tmp",
+    "-m",
+    "~model",
+    "+model._target_=os.system",
+    "data.path=${oc.env:HOME}",
+    "optimizer.lr=0.1\n--config-dir=x",
+    "resume",
+    "",
+]
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_a_strangers_best_yaml_sets_settings_alone(override, tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text(f"overrides:\n- model=fc\n- {override!r}\n".replace("'", '"'))
+    with pytest.raises(InputError, match=r"is no plain setting such as optimizer\.lr=0\.01"):
+        with_best([f"+best={path}"])
+
+
+def test_an_honest_best_yaml_is_taken_and_the_command_line_overrules_it(tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text("overrides: [model=conv_deep, optimizer.lr=0.02, 'model.hidden=[64,32]', +trainer.x=1]\n")
+    words = with_best([f"+best={path}", "optimizer.lr=0.5", "seed=1"])
+    assert words == ["model=conv_deep", "model.hidden=[64,32]", "+trainer.x=1", "optimizer.lr=0.5", "seed=1"]
+
+
+BILLION = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BILLION + "overrides: *a59\n",
+        "overrides: !!python/object/apply:os.system ['touch x']\n",
+        "[" * 30_000,
+        "overrides: [" + "x, " * 600_000 + "]",
+        "\0",
+        "overrides: 7",
+        "- 1",
+    ],
+    ids=["a billion laughs", "a python object", "thirty thousand lists", "2 MB", "a zero", "a number", "a list"],
+)
+def test_a_best_yaml_of_another_kind_is_refused_in_bounded_memory_and_time(text, tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text(text)
+    tracemalloc.start()
+    begin = time.perf_counter()
+    with pytest.raises(InputError, match=r"not the best\.yaml of a search"):
+        best_overrides(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 << 20
+    assert time.perf_counter() - begin < 30
+
+
+FILES = {
+    "callbacks": ("experiment/x.yaml", "# @package _global_\nhydra:\n  callbacks:\n    x: {_target_: os.system}\n"),
+    "a package of hydra": ("experiment/x.yaml", "# @package hydra.callbacks.x\n_tar: 1\n"),
+    "a group of hydra": ("hydra/callbacks/x.yaml", "x: 1\n"),
+    "a default of hydra": ("experiment/x.yaml", "defaults:\n  - override /hydra/launcher: joblib\n"),
+    "a default's package": ("experiment/x.yaml", "defaults:\n  - y@hydra.callbacks: z\n"),
+    "an escaped key": ("experiment/x.yaml", '# @package _global_\n"\\x68ydra": {callbacks: {}}\n'),
+    "an escaped target": ("model/x.yaml", '"_t\\x61rget_": os.system\n'),
+    "a resolver": ("experiment/x.yaml", "x: ${oc.decode:'{a: 1}'}\n"),
+    "no yaml": ("experiment/x.yaml", "{"),
+    "2 MB": ("experiment/x.yaml", "#" * (2 << 20)),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_strangers_config_folder_sets_settings_alone(kind, tmp_path, train):
+    name, text = FILES[kind]
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text(text.replace("os.system", f"os.system, command: touch {tmp_path / MARK}"))
+    result = train("--config-dir", str(tmp_path), "experiment=x", f"hydra.run.dir={tmp_path / 'run'}")
+    assert result.code == 2
+    assert f"{tmp_path / name}: " in result.err
+    assert not (tmp_path / MARK).exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_honest_config_folder_is_used(tmp_path, train):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\noptimizer: {lr: -3}  # not of hydra\n")
+    result = train("--config-dir", str(tmp_path), "experiment=mine", f"hydra.run.dir={tmp_path / 'run'}")
+    assert "optimizer.lr=-3: expected a number above 0" in result.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--experimental-rerun", "config.pickle"],
+        ["--experimental-r=config.pickle"],
+        ["--config-path", "/tmp"],
+        ["-cp", "/tmp"],
+        ["--config-name=stranger"],
+        ["-cn", "stranger"],
+        ["hydra.searchpath=[file:///tmp]"],
+        ["+hydra.searchpath=[pkg://stranger]"],
+    ],
+)
+def test_options_by_which_a_file_could_run_code_are_not_offered(words):
+    with pytest.raises(InputError, match="is not offered"):
+        require_settings_only(["model=fc", *words])
+
+
+def test_a_target_among_the_settings_is_refused(train, tmp_path):
+    result = train("+model._target_=os.system", f"hydra.run.dir={tmp_path / 'run'}")
+    assert result.code == 2
+    assert "error: model._target_: settings are values" in result.err
+
+
+def picture(width: int = 48, height: int = 48, channels: int = 1, dtype: type = np.uint8) -> np.ndarray:
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return np.random.default_rng(width).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+def file_of(image: Image.Image, form: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def rotated(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return file_of(Image.fromarray(picture(60, 40)), "JPEG", exif=exif)
+
+
+IMAGES = {
+    "CMYK": (lambda: file_of(Image.fromarray(picture(48, 48, 3)).convert("CMYK"), "JPEG"), "JPEG", {"colour"}),
+    "16-bit": (lambda: file_of(Image.fromarray(picture(dtype=np.uint16)), "PNG"), "PNG", {"16-bit"}),
+    "one bit": (lambda: file_of(Image.fromarray(picture() > 99), "PNG"), "PNG", set()),
+    "a palette": (lambda: file_of(Image.fromarray(picture(48, 48, 3)).convert("P"), "PNG"), "PNG", {"colour"}),
+    "grey and alpha": (lambda: file_of(Image.fromarray(picture()).convert("LA"), "PNG"), "PNG", {"alpha"}),
+    "animated": (
+        lambda: file_of(
+            Image.fromarray(picture()), "PNG", save_all=True, append_images=[Image.fromarray(picture(48, 48).T.copy())]
+        ),
+        "PNG",
+        {"animated"},
+    ),
+    "a line": (lambda: file_of(Image.fromarray(picture(4000, 1)), "PNG"), "PNG", {"size"}),
+    "one pixel": (lambda: file_of(Image.fromarray(picture(1, 1)), "PNG"), "PNG", {"size"}),
+    "16 megapixels": (lambda: file_of(Image.new("L", (4096, 4096), 9), "PNG"), "PNG", {"size"}),
+    **{f"EXIF {turn}": ((lambda turn=turn: rotated(turn)), "JPEG", {"rotated", "size"}) for turn in range(2, 9)},
+}
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_an_unusual_image_becomes_a_face_and_what_was_done_is_counted(kind):
+    make, form, done = IMAGES[kind]
+    conversions: Counter[str] = Counter()
+    face = read_face(make(), form, "set", conversions)
+    assert len(face) == 48 * 48
+    assert set(conversions) == done
+
+
+def test_an_exif_rotated_image_is_the_upright_one():
+    for orientation, upright in {3: 2, 6: 3, 8: 1}.items():  # quarter turns that numpy makes of the stored picture
+        stored = np.asarray(Image.open(io.BytesIO(rotated(orientation))))
+        read = np.frombuffer(read_face(rotated(orientation), "JPEG", "set", Counter()), np.uint8).reshape(48, 48)
+        plain_file = file_of(Image.fromarray(np.ascontiguousarray(np.rot90(stored, upright))), "PNG")
+        expected = np.frombuffer(read_face(plain_file, "PNG", "set", Counter()), np.uint8).reshape(48, 48)
+        np.testing.assert_array_equal(read, expected)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_bomb(width: int, height: int, bits: int = 8, kind: int = 6) -> bytes:
+    """A PNG of zeros that is as small as zeros can be packed."""
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    packer, line = zlib.compressobj(9), bytes(1 + width * 4 * bits // 8)
+    data = b"".join(packer.compress(line) for _ in range(height)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def text_bomb() -> bytes:
+    """A PNG with a comment that unpacks to 100 MB."""
+    whole = file_of(Image.fromarray(picture()), "PNG")
+    note = b"note\0\0" + zlib.compress(bytes(100 << 20), 9)
+    return whole[:33] + chunk(b"zTXt", note) + whole[33:]
+
+
+def profile_bomb() -> bytes:
+    """A PNG with a colour profile that unpacks to 100 MB."""
+    whole = file_of(Image.fromarray(picture()), "PNG")
+    return whole[:33] + chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(100 << 20), 9)) + whole[33:]
+
+
+BOMBS = {
+    "the largest colour image that is read": lambda: png_bomb(4096, 4096),
+    "one of 16 bits": lambda: png_bomb(4096, 4096, 16),
+    "one of 40 megapixels": lambda: png_bomb(20_000, 2_000),
+    "a comment of 100 MB": text_bomb,
+    "a colour profile of 100 MB": profile_bomb,
+}
+
+BOUNDED = """
+import resource, sys, time
+from collections import Counter
+from fer_lightning.data.image_reader import read_face
+from fer_lightning.errors import InputError
+data = open(sys.argv[1], "rb").read()
+before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+try:
+    read_face(data, "PNG", "set", Counter())
+except InputError:
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.process_time() - begin)
+"""
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_decompression_bomb_takes_less_than_320_mb_and_5_seconds(kind, tmp_path):
+    (tmp_path / "bomb.png").write_bytes(BOMBS[kind]())
+    command = [sys.executable, "-c", BOUNDED, str(tmp_path / "bomb.png")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    kilobytes, seconds = map(float, told)
+    assert kilobytes < 320 << 10
+    assert seconds < 5
