@@ -31,7 +31,7 @@ def run(tmp_path_factory, train):
     folder, drawn, draw = tmp_path_factory.mktemp("runs") / "drawn", {}, drawing.confusion_picture
 
     def keep(matrix, names, title):
-        drawn[title] = matrix
+        drawn.setdefault(title, []).append(matrix)
         return draw(matrix, names, title)
 
     with pytest.MonkeyPatch.context() as patched:
@@ -64,8 +64,8 @@ def test_the_drawn_matrices_are_those_of_the_validated_network_and_of_the_traini
     labels = datamodule.tensors.labels[rows]
     with torch.no_grad():
         answers = network.classify(datamodule.tensors.images[rows]).argmax(dim=1)
-    np.testing.assert_array_equal(drawn["val, epoch 1"], confusion_matrix(labels, answers, labels=range(7)))
-    train = drawn["train, epoch 1"]
+    np.testing.assert_array_equal(drawn["val"][1], confusion_matrix(labels, answers, labels=range(7)))
+    train = drawn["train"][1]
     assert train.sum() == 224
     np.testing.assert_array_equal(train.sum(axis=1), datamodule.class_counts())
     assert train.trace() / train.sum() == pytest.approx(events.Scalars("train/accuracy")[-1].value)
@@ -179,7 +179,7 @@ def test_dreaming_leaves_the_network_training_and_without_hooks_or_slopes(stage)
     network.train()
     network.network.features.conv1.eval()  # as a frozen part would be
     callbacks.DrawDreams().on_train_end(trainer, network)
-    assert writer.taken == 7
+    assert writer.taken == 8  # seven dreams and their probabilities
     assert network.training
     assert network.network.features.conv2.norm.training
     assert not network.network.features.conv1.norm.training

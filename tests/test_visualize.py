@@ -275,12 +275,28 @@ def test_looking_leaves_no_slopes_behind_in_the_network(faces):
 def test_a_dream_raises_its_emotion_above_099_by_the_networks_own_word(trained, faces):
     targets = torch.arange(7)
     real = faces[0][6:].expand(7, -1, -1, -1)
-    dreams = deepdream.dream(real, deepdream.towards_emotion(trained.classify, targets))
+    dreams = deepdream.dream(real, deepdream.towards_emotion(trained.classify, targets), least=deepdream.CERTAIN)
     with torch.no_grad():
         probabilities = trained.classify(dreams).softmax(dim=1).gather(1, targets[:, None])
     assert float(probabilities.min()) > 0.99
     assert dreams.shape == real.shape
     assert 0 <= float(dreams.min()) <= float(dreams.max()) <= 255
+
+
+def test_a_dream_that_falls_short_is_dreamed_on_and_the_others_are_left():
+    looks = []
+
+    def objective(pictures):  # the first face reaches 60 grey values more at once, the second slowly
+        looks.append(len(pictures))
+        return pictures.mean(dim=(1, 2, 3)) * torch.tensor([1.0, 0.6])
+
+    pictures = torch.full((2, 1, 8, 8), 40.0)
+    settings = {"octaves": 1, "steps": 20, "rate": 2.0, "jitter": 0, "smoothness": 0.0}
+    once, again = (deepdream.dream(pictures, objective, **settings, least=least) for least in (None, 70.0))
+    assert objective(once).tolist() == pytest.approx([80, 48], abs=2)
+    assert torch.equal(once[0], again[0])
+    assert objective(again)[1] >= 70
+    assert len(looks) > 60
 
 
 def test_smoothness_makes_a_smoother_dream(faces):

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from fer_lightning.callbacks.board import Pace, board
+from fer_lightning.callbacks.board import Pace, board, figure_prefix
 from fer_lightning.classifiers import ExpressionClassifier
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.faces import VAL
@@ -112,8 +112,6 @@ class DrawConfusion(Callback):
             return
         with self.pace.timed():
             for split, matrix in matrices.items():
-                picture = confusion_picture(
-                    matrix.cpu().numpy(), EXPRESSIONS, f"{split}, epoch {trainer.current_epoch}"
-                )
-                writer.add_image(f"confusion_matrix/{split}", picture, trainer.current_epoch)
+                picture = confusion_picture(matrix.cpu().numpy(), EXPRESSIONS, split)
+                writer.add_image(f"{figure_prefix(trainer)}confusion_matrix/{split}", picture, trainer.current_epoch)
                 writer.add_tensor(f"confusion_counts/{split}", matrix.cpu(), trainer.current_epoch)

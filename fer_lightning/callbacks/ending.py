@@ -13,7 +13,7 @@ from fer_lightning.callbacks.drawing import val_faces
 from fer_lightning.classifiers import ExpressionClassifier
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.visualize.activations import last_hidden, one_face_each
-from fer_lightning.visualize.deepdream import dream, dream_picture, towards_emotion
+from fer_lightning.visualize.deepdream import CERTAIN, dream, dream_picture, towards_emotion
 from fer_lightning.visualize.sheet import grey
 
 
@@ -48,7 +48,7 @@ class DrawDreams(Callback):
         faces = images[chosen[-1]].float().expand(len(EXPRESSIONS), -1, -1, -1)
         targets = torch.arange(len(EXPRESSIONS), device=faces.device)
         with evaluating(pl_module), torch.enable_grad():
-            dreams = dream(faces, towards_emotion(pl_module.classify, targets))
+            dreams = dream(faces, towards_emotion(pl_module.classify, targets), least=CERTAIN)
             answers = torch.stack([pl_module.classify(pictures).float().softmax(dim=1) for pictures in (faces, dreams)])
         reached = answers.detach().diagonal(dim1=1, dim2=2).cpu()
         writer.add_tensor("deepdream_probabilities", reached, trainer.current_epoch)

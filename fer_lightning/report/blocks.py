@@ -16,7 +16,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words below headings. The first column is aligned left, the others right unless `left`."""
+    """Rows of words below headings. The first column is aligned left, the others right unless `left`.
+
+    What follows a line break in a cell is written smaller.
+    """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]

@@ -34,7 +34,7 @@ def confusion_section(book: Book) -> Section:
                 )
             )
     if shown:
-        section.blocks.append(Row(shown, 34))
+        section.blocks.append(Row(shown, 32))
     if rows:
         headings = ["network", "most confused", "of the true emotion's faces", "faces"]
         section.blocks.append(Table(headings, rows, left=True))

@@ -28,7 +28,7 @@ def written(block: Block) -> Iterator[str]:
             lines = [headings, sides, *rows]
             if caption:
                 yield caption
-            yield "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+            yield "\n".join(f"| {' | '.join(one_line(cell) for cell in line)} |" for line in lines)
         case Chart(name, _, caption) | Picture(name, _, caption):
             yield f"![{caption or name}]({FIGURES}/{file_name(name)})" + (f"\n\n*{caption}*" if caption else "")
         case Matrix(name, _, title):
@@ -38,6 +38,10 @@ def written(block: Block) -> Iterator[str]:
                 yield from written(inner)
         case Missing(what, command):
             yield f"{what}\n\n```sh\n{command}\n```"
+
+
+def one_line(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", "<br>")
 
 
 def pictures(blocks: Sequence[Block]) -> Iterator[tuple[str, bytes]]:

@@ -71,12 +71,17 @@ def figured(content: str, caption: str, kind: str) -> str:
 
 def table(block: Table) -> str:
     head = "".join(f'<th scope="col">{inline(name)}</th>' for name in block.headings)
-    rows = "\n".join("<tr>" + "".join(f"<td>{inline(cell)}</td>" for cell in row) + "</tr>" for row in block.rows)
+    rows = "\n".join("<tr>" + "".join(f"<td>{cell_words(cell)}</td>" for cell in row) + "</tr>" for row in block.rows)
     caption = f"<caption>{inline(block.caption)}</caption>" if block.caption else ""
     kind = ' class="left"' if block.left else ""
     return (
         f'<div class="wide"><table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>'
     )
+
+
+def cell_words(cell: str) -> str:
+    first, _, second = cell.partition("\n")
+    return inline(first) + (f"<small>{inline(second)}</small>" if second else "")
 
 
 def matrix(block: Matrix) -> str:

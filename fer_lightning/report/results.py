@@ -52,7 +52,7 @@ def training_table(runs: list[Run]) -> Table:
         ended = f"{kept['epochs']}" if kept.get("finished", True) else f"{kept['epochs']}, unfinished"
         rows.append(
             [
-                f"`{run.model}`",
+                f"`{run.model}`\n{run.folder}",
                 run.data,
                 f"{kept['parameters']:,}" if "parameters" in kept else "",
                 ended,
@@ -63,12 +63,9 @@ def training_table(runs: list[Run]) -> Table:
                 percent(kept["train/accuracy"], 1),
                 str(kept["seed"]),
                 duration(kept["seconds"]) if "seconds" in kept else "",
-                f"`{run.folder}`",
             ]
         )
-    return Table(
-        [*headings, "seed", "time", "run"], rows, "Best epoch by validation accuracy; Wilson's score interval."
-    )
+    return Table([*headings, "seed", "time"], rows, "Best epoch by validation accuracy; Wilson's score interval.")
 
 
 def notes(book: Book) -> Iterator[Words]:
@@ -107,7 +104,7 @@ def evaluations(book: Book) -> Iterator[Block]:
     for run, (path, figures) in chain.from_iterable(((run, one) for one in run.evaluations) for run in book.found.runs):
         rows.append(
             [
-                f"`{figures.get('model', run.model)}`",
+                f"`{figures.get('model', run.model)}`\n{path.parent}",
                 figures.get("data", run.data),
                 figures["split"],
                 figures.get("tta", "none"),
@@ -117,13 +114,12 @@ def evaluations(book: Book) -> Iterator[Block]:
                 f"{figures['macro_f1']:.3f}" if "macro_f1" in figures else "",
                 f"{figures['ece']:.3f}" if "ece" in figures else "",
                 f"{figures['n']:,}",
-                f"`{path.parent}`",
             ]
         )
     headings = ["network", "data", "split", "views", "accuracy", "95 % interval", "without copies", "macro F1", "ECE"]
     if rows:
         caption = "Evaluations. Without copies: of images that do not stand in train. ECE: expected calibration error."
-        yield Table([*headings, "images", "folder"], rows, caption)
+        yield Table([*headings, "images"], rows, caption)
     elif book.found.runs:
         best = max(book.found.runs, key=lambda run: run.accuracy)
         data = f"data={best.data}" + (" data.path=fer2013.zip" if best.data == "fer2013" else "")
@@ -137,17 +133,16 @@ def cross_validations(book: Book) -> Iterator[Table]:
     """Cross-validated settings with their spread."""
     rows = [
         [
-            f"`{kept['model']}`",
+            f"`{kept['model']}`\n{one.folder}",
             kept["data"],
             str(len(kept["cv/scores"])),
             percent(kept["cv/mean"]),
             percent(kept["cv/std"]),
             " ".join(percent(score, 1) for score in kept["cv/scores"]),
-            f"`{one.folder}`",
         ]
         for one in book.found.validations
         for kept in (one.metrics,)
     ]
     if rows:
-        headings = ["network", "data", "folds", "mean accuracy", "standard deviation", "each fold", "folder"]
+        headings = ["network", "data", "folds", "mean accuracy", "standard deviation", "each fold"]
         yield Table(headings, rows, "Cross-validation on the training part.")

@@ -131,16 +131,21 @@ def last_hidden(network: nn.Module, classify: Classify, faces: Tensor) -> tuple[
 def one_face_each(images: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Row of the most typical face of each class, the one most correlated with its mean; absent classes are left out.
 
-    images: (N, ...); labels: (N,). The mean is of the contrast-normalised faces, so a flat picture is never chosen.
+    images: (N, ...); labels: (N,). The mean is of the contrast-normalised faces. Not chosen from are the quarters of
+    a class with the least and the most contrast: flat and dark pictures, and those that are nearly black and white.
     """
     pixels = images.flatten(1).float()
-    pixels = nn.functional.normalize(pixels - pixels.mean(dim=1, keepdim=True), dim=1)
+    pixels = pixels - pixels.mean(dim=1, keepdim=True)
+    contrast = pixels.norm(dim=1)
+    pixels = nn.functional.normalize(pixels, dim=1)
     chosen = []
     for number in range(classes):
         rows = (labels == number).nonzero()[:, 0]
         if len(rows):
-            own = pixels[rows]
-            chosen.append(int(rows[(own @ own.mean(dim=0)).argmax()]))
+            own, kept = pixels[rows], contrast[rows]
+            clear = kept >= kept.quantile(0.25, interpolation="lower")
+            clear &= kept <= kept.quantile(0.75, interpolation="higher")
+            chosen.append(int(rows[(own @ own.mean(dim=0)).masked_fill(~clear, -torch.inf).argmax()]))
     return torch.tensor(chosen, dtype=torch.int64)
 
 

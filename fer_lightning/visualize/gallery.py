@@ -96,7 +96,9 @@ def dreams(subject: Subject, dreaming: Mapping[str, Any]) -> Pictures:
         if not len(begin):
             raise InputError(f"dream.start={start}: the validation faces hold no such face")
         targets, real = torch.arange(CLASSES), faces[begin].expand(CLASSES, -1, -1, -1)
-    dreamed = deepdream.dream(real, deepdream.towards_emotion(subject.classify, targets), **settings)
+    dreamed = deepdream.dream(
+        real, deepdream.towards_emotion(subject.classify, targets), **settings, least=deepdream.CERTAIN
+    )
     with torch.no_grad():
         before, after = (
             [f"{p:.1%}" for p in subject.classify(faces).softmax(dim=1).gather(1, targets[:, None])[:, 0].tolist()]
