@@ -64,6 +64,8 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "data.path": or_null(TEXT),
     "data.cache_dir": or_null(TEXT),
     "data.batch_size": whole(2),
+    "data.votes": or_null(TEXT),
+    "data.soft": SWITCH,
     "data.unique": SWITCH,
     "data.check_counts": SWITCH,
     "data.download": SWITCH,
@@ -91,7 +93,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain dicts, lists and numbers. Raises InputError for a value of the wrong type or out of range."""
     values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
-    if code := [key for key in flat(values) if key.rpartition(".")[2] == "_target_"]:
+    if code := [
+        key
+        for key in flat({str(name): value for name, value in values.items()})
+        if key.rpartition(".")[2] == "_target_"
+    ]:
         raise InputError(f"{code[0]}: settings are values; nothing here is built from a _target_")
     for key, (check, expected) in CHECKS.items():
         node: Any = values

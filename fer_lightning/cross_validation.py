@@ -20,6 +20,7 @@ from fer_lightning.checkpoints import LAST
 from fer_lightning.config import flat
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.faces import TRAIN
+from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.history import write_json
@@ -85,7 +86,8 @@ def cross_validate(
         "seed": config["seed"],
         **summary(scores),
     }
-    write_json(folder / METRICS, metrics)
+    names = [name for name in metrics if name.startswith("cv/")]
+    write_json(folder / METRICS, prefixed(metrics, names, prefix_of(config["data"]["name"])))
     print_scores(console, metrics, folder)
     return metrics
 
@@ -123,9 +125,9 @@ def open_faces(config: dict[str, Any]) -> FaceDataModule:
     )
     datamodule = FaceDataModule(data, with_hog, config["seed"])
     if key in _opened:
-        datamodule.faces, datamodule.tensors, datamodule.rows = _opened[key]
+        datamodule.faces, datamodule.tensors, datamodule.rows, datamodule.notes = _opened[key]
     datamodule.setup()
-    _opened[key] = datamodule.faces, datamodule.tensors, datamodule.rows
+    _opened[key] = datamodule.faces, datamodule.tensors, datamodule.rows, datamodule.notes
     while len(_opened) > KEPT:
         _opened.pop(next(iter(_opened)))
     return datamodule
@@ -182,7 +184,8 @@ def summary(folds: list[dict[str, Any]]) -> dict[str, Any]:
 
 def print_scores(console: Console, metrics: dict[str, Any], folder: Path) -> None:
     """The final table: each fold's score, their mean and standard deviation."""
-    table = Table(title=f"{metrics['model']} on {metrics['data']}, {metrics['folds']} folds", title_justify="left")
+    title = f"{metrics['model']} on {title_of(metrics['data'])}, {metrics['folds']} folds"
+    table = Table(title=title, title_justify="left")
     for heading in ("fold", "train", "val", "accuracy"):
         table.add_column(heading, justify="right")
     for number, (score, sizes) in enumerate(zip(metrics["cv/scores"], metrics["split_sizes"], strict=True), start=1):

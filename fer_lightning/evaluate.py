@@ -20,12 +20,13 @@ from rich.table import Table
 from torch import Tensor
 
 from fer_lightning.calibration import fit_temperature
-from fer_lightning.checkpoints import load_classifier
+from fer_lightning.checkpoints import load_classifier, read_checkpoint
 from fer_lightning.classifiers import ExpressionClassifier
 from fer_lightning.commands import hydra_command
 from fer_lightning.config import number, one_of, or_null, plain
 from fer_lightning.data.cached_faces import CachedFaces
 from fer_lightning.data.faces import SPLITS, VAL
+from fer_lightning.data.ferplus import title_of
 from fer_lightning.data.official import PUBLIC_TEST
 from fer_lightning.data.sources import open_source
 from fer_lightning.errors import InputError
@@ -35,7 +36,7 @@ from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.scores import mean_and_sd
 from fer_lightning.test_time import VIEWS, probabilities
 
-DATA_KEYS = {"path", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+DATA_KEYS = {"path", "votes", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
 """What of the `data` group has an effect here; size, channels and HOG are the checkpoint's, nothing is augmented."""
 
 
@@ -49,7 +50,7 @@ def evaluate(config: dict[str, Any], folder: Path | None, command: str) -> dict[
     if not len(faces.rows(split)):
         held = ", ".join(f"{name} {size:,}" for name, size in sizes(faces).items())
         raise InputError(f"split={config['split']}: the data holds no such images, but {held or 'none at all'}")
-    folder = folder or folder_beside(paths, checksums, config["split"], tta)
+    folder = folder or folder_beside(paths, checksums, config["data"]["name"], config["split"], tta)
 
     needed = {split} | ({VAL} if config["temperature"] == "val" and len(faces.rows(VAL)) else set())
     answers = answer(console, classifiers, device, faces, needed, tta)
@@ -62,6 +63,7 @@ def evaluate(config: dict[str, Any], folder: Path | None, command: str) -> dict[
 
     together = answers[split].mean(dim=0)
     models = [classifier.model["name"] for classifier in classifiers]
+    trained_on = [read_checkpoint(path).get("config", {}).get("data", {}).get("name") for path in paths]
     figures = {
         "model": named(models),
         "data": config["data"]["name"],
@@ -70,9 +72,10 @@ def evaluate(config: dict[str, Any], folder: Path | None, command: str) -> dict[
         "temperature_fitted_on": None if temperature is None else fitted_on,
         "checkpoint": [str(path) for path in paths] if len(paths) > 1 else str(paths[0]),
         "checkpoint_sha256": checksums if len(paths) > 1 else checksums[0],
+        "trained_on": trained_on if len(paths) > 1 else trained_on[0],
         "data_path": config["data"]["path"],
         "data_fingerprint": faces.fingerprint,
-        "notes": [*faces.notes, *warnings(config, faces, needed)],
+        "notes": [*faces.notes, *warnings(config, faces, needed, trained_on)],
         "command": command,
     }
     if len(paths) > 1:
@@ -144,9 +147,10 @@ def sizes(faces: CachedFaces) -> dict[str, int]:
     return {name: len(faces.rows(index)) for index, name in enumerate(SPLITS) if len(faces.rows(index))}
 
 
-def warnings(config: dict[str, Any], faces: CachedFaces, used: set[int]) -> list[str]:
+def warnings(config: dict[str, Any], faces: CachedFaces, used: set[int], trained_on: list[str | None]) -> list[str]:
     """What a reader of the figures should know and cannot see."""
-    said = []
+    others = sorted({name for name in trained_on if name and name != config["data"]["name"]})
+    said = [f"Trained on {title_of(other)}, scored on {title_of(config['data']['name'])}." for other in others]
     drawn = config["data"]["name"] == "fer2013" and faces.counts(VAL, len(EXPRESSIONS)) != list(PUBLIC_TEST)
     if VAL in used and drawn:
         said.append("val is not PublicTest: a checkpoint that was not trained with this same val may know its images.")
@@ -162,7 +166,8 @@ def show(console: Console, figures: dict[str, Any], folder: Path) -> None:
     low, high = figures["accuracy_ci95"]
     augmented = "" if figures["tta"] == "none" else f", test-time augmentation {figures['tta']}"
     table = Table(
-        title=f"{figures['model']} on {figures['data']}, {figures['split']} ({figures['n']:,} images){augmented}",
+        title=f"{figures['model']} on {title_of(figures['data'])}, {figures['split']} "
+        f"({figures['n']:,} images){augmented}",
         title_justify="left",
         show_header=False,
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.history import write_json
@@ -21,9 +22,16 @@ EVALUATION, PREDICTIONS, CONFUSION = "evaluation.json", "predictions.npz", "conf
 """The files of an evaluation. predictions.npz: `labels` (n,) and `probabilities` (n, 7), in the order of the images."""
 
 
-def folder_beside(paths: list[Path], checksums: list[str], split: str, tta: str) -> Path:
+FIGURES = {
+    "accuracy", "accuracy_ci95", "accuracy_unique", "accuracy_unique_mirrored", "macro_f1", "balanced_accuracy",
+    "per_class", "ece", "ece_with_temperature", "confusion_matrix", "members", "over_members", "mcnemar",
+}  # fmt: skip
+"""What is measured; under FER+ these keys begin with `ferplus-`."""
+
+
+def folder_beside(paths: list[Path], checksums: list[str], data: str, split: str, tta: str) -> Path:
     """Where results go unless told: within the run of the checkpoint, or below `runs` for what is of no one run."""
-    parts = ["evaluation", split] + ([tta] if tta != "none" else [])
+    parts = [f"{prefix_of(data)}evaluation", split] + ([tta] if tta != "none" else [])
     if len(paths) > 1:
         together = hashlib.sha256("".join(checksums).encode()).hexdigest()[:8]
         return Path("runs") / f"ensemble-{together}" / "-".join(parts)
@@ -47,7 +55,9 @@ def write_evaluation(folder: Path, figures: dict[str, Any], labels: np.ndarray, 
                 )
     table = io.BytesIO()
     np.savez_compressed(table, labels=labels, probabilities=together.numpy())
-    title = f"{figures['model']}, {figures['split']}" + (f", {figures['tta']}" if figures["tta"] != "none" else "")
+    title = f"{figures['model']}, {title_of(figures['data'])} {figures['split']}" + (
+        f", {figures['tta']}" if figures["tta"] != "none" else ""
+    )
     picture = png(confusion_picture(np.array(figures["confusion_matrix"]), EXPRESSIONS, title))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +65,7 @@ def write_evaluation(folder: Path, figures: dict[str, Any], labels: np.ndarray, 
             partial = folder / f".{name}.partial"
             partial.write_bytes(content)
             os.replace(partial, folder / name)
-        write_json(folder / EVALUATION, figures)
+        write_json(folder / EVALUATION, prefixed(figures, FIGURES, prefix_of(figures["data"])))
     except OSError as error:
         raise InputError(f"{folder}: the results cannot be written ({error.strerror or error})") from error
 
@@ -67,7 +77,7 @@ def read_evaluation(path: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]
     """
     path = path / EVALUATION if path.is_dir() else path
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
+        figures = unprefixed(json.loads(path.read_text(encoding="utf-8")))
         with np.load(path.with_name(PREDICTIONS), allow_pickle=False) as kept:
             labels, probabilities = kept["labels"], kept["probabilities"]
         whole = probabilities.shape == (figures["n"], len(EXPRESSIONS)) and labels.shape == (figures["n"],)

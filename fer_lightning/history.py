@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 
+from fer_lightning.data.ferplus import prefixed
 from fer_lightning.errors import InputError
 
 QUANTITIES = ("val/accuracy", "val/loss", "val/macro_f1", "train/accuracy", "train/loss")
@@ -21,11 +22,11 @@ class History(Callback):
     """Keeps each epoch's quantities, also across a resumed run, and writes them to `history.csv` as they come.
 
     `seconds` counts training and validation, `images_per_second` training alone; both leave out start-up and the time a
-    stopped run was not running.
+    stopped run was not running. prefix: what the names of quantities begin with in the file.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, prefix: str = ""):
+        self.folder, self.prefix = folder, prefix
         self.rows: list[dict[str, float]] = []
         self._epoch_began = self._batches_ended = 0.0
 
@@ -60,9 +61,10 @@ class History(Callback):
             }
         )
         table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(self.rows[0]))
+        rows = [prefixed(row, QUANTITIES, self.prefix) for row in self.rows]
+        writer = csv.DictWriter(table, fieldnames=list(rows[0]))
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(rows)
         if trainer.is_global_zero:
             write_whole(self.folder / "history.csv", table.getvalue())
 

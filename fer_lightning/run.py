@@ -16,13 +16,14 @@ from fer_lightning.checkpoints import LAST, AtomicCheckpointIO, KeepBestAndLast,
 from fer_lightning.classifiers import ExpressionClassifier, build_classifier
 from fer_lightning.config import flat
 from fer_lightning.data.datamodule import FaceDataModule
+from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.hardware import choose_memory_format, choose_precision
 from fer_lightning.history import QUANTITIES, History, write_json
 from fer_lightning.progress import ShowProgress
 
 METRICS = "metrics.json"
-MAY_CHANGE = {"resume", "trainer.max_epochs", "data.path", "data.cache_dir"} | {
+MAY_CHANGE = {"resume", "trainer.max_epochs", "data.path", "data.votes", "data.cache_dir"} | {
     f"draw.{key}" for key in ("every", "share", "deepdream", "embedding")
 }
 """Settings that a resumed run may have otherwise than the run it goes on with."""
@@ -58,7 +59,7 @@ def fit(
         "finished": True,
     }
     if trainer.is_global_zero:
-        write_json(folder / METRICS, metrics)
+        write_json(folder / METRICS, prefixed(metrics, QUANTITIES, prefix_of(config["data"]["name"])))
     return metrics
 
 
@@ -93,7 +94,8 @@ def build_trainer(
     settings["precision"] = choose_precision(settings["precision"], settings["accelerator"])
     if settings["devices"] == "auto" and settings["accelerator"] == "cpu":
         settings["devices"] = 1
-    history = History(folder)
+    prefix = prefix_of(config["data"]["name"])
+    history = History(folder, prefix)
     callbacks: list[Callback] = [StopWhenDiverged(), history, ShowProgress(console)]
     if config["ema"]["decay"]:
         callbacks.insert(0, EMAWeightAveraging(decay=config["ema"]["decay"]))
@@ -105,7 +107,9 @@ def build_trainer(
         trainer = lightning.Trainer(
             **settings,
             callbacks=callbacks,
-            logger=TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
+            logger=TensorBoardLogger(
+                folder, name="tensorboard", version="", default_hp_metric=False, prefix=prefix.removesuffix("-")
+            ),
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
             num_sanity_val_steps=0,
@@ -144,7 +148,7 @@ def finished_metrics(config: dict[str, Any], folder: Path) -> dict[str, Any] | N
     if not (folder / METRICS).exists():
         return None
     try:
-        metrics = json.loads((folder / METRICS).read_text())
+        metrics = unprefixed(json.loads((folder / METRICS).read_text()))
         more = metrics["epochs"] < config["trainer"]["max_epochs"] and not config["early_stopping"]["patience"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -160,7 +164,8 @@ def log_hyperparameters(trainer: lightning.Trainer, config: dict[str, Any]) -> N
             key: value if isinstance(value, bool | int | float) else str(value) for key, value in flat(config).items()
         }
         writer = trainer.logger.experiment._get_file_writer()
-        for summary in hparams(shown, dict.fromkeys(QUANTITIES, 0.0)):
+        quantities = prefixed(dict.fromkeys(QUANTITIES, 0.0), QUANTITIES, prefix_of(config["data"]["name"]))
+        for summary in hparams(shown, quantities):
             writer.add_summary(summary)
 
 
@@ -170,7 +175,8 @@ def announce(
     """What is trained on what, before the first epoch."""
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
     sizes = ", ".join(f"{name} {size:,}" for name, size in datamodule.split_sizes.items())
-    console.print(f"{config['model']['name']}: {parameters:,} parameters; {config['data']['name']}: {sizes} images")
-    assert datamodule.faces is not None
-    for note in datamodule.faces.notes:
+    console.print(
+        f"{config['model']['name']}: {parameters:,} parameters; {title_of(config['data']['name'])}: {sizes} images"
+    )
+    for note in datamodule.notes:
         console.print(f"  note: {note}")

@@ -24,6 +24,7 @@ from fer_lightning.checkpoints import BEST, LAST
 from fer_lightning.commands import Stopped, hydra_command, stop_on_signals
 from fer_lightning.config import plain
 from fer_lightning.cross_validation import cross_validate
+from fer_lightning.data.ferplus import title_of
 from fer_lightning.progress import duration
 from fer_lightning.run import METRICS, finished_metrics, fit
 
@@ -61,7 +62,7 @@ def train(config: dict[str, Any], folder: Path, callbacks: Sequence[Callback] = 
 def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> None:
     """The final table and what to look at next."""
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"best of {metrics['epochs']} epochs"
-    table = Table(title=f"{metrics['model']} on {metrics['data']}, {epochs}", title_justify="left")
+    table = Table(title=f"{metrics['model']} on {title_of(metrics['data'])}, {epochs}", title_justify="left")
     for heading in ("", "accuracy", "loss", "macro F1"):
         table.add_column(heading, justify="right")
     best = f"epoch {metrics['best_epoch'] + 1}"

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from skimage.feature import hog as reference_hog
+from small_sets import csv_text, encoded, in_csv_order, pictures
 
 from fer_lightning.config import plain
-from fer_lightning.data.datamodule import FaceDataModule, unique_training_rows
+from fer_lightning.data.copies import unique_training_rows
+from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.faces import TEST, TRAIN, VAL
 from fer_lightning.data.sources import open_source
 from fer_lightning.errors import InputError
@@ -74,13 +76,38 @@ def test_unique_faces_are_those_that_a_plain_count_keeps(opened):
     train, val = faces.rows(TRAIN), faces.rows(VAL)
     groups[train[1]] = groups[train[0]]  # a copy within train
     groups[train[2]] = groups[val[0]]  # a leak
-    copied = type(faces)(**{**vars(faces), "copy_groups": groups})
     held_out, kept = set(groups[split != TRAIN]), []
     for row in train:
         if groups[row] not in held_out and groups[row] not in {groups[other] for other in kept}:
             kept.append(row)
-    np.testing.assert_array_equal(unique_training_rows(copied), kept)
+    found = unique_training_rows(groups, split)
+    np.testing.assert_array_equal(found.rows, kept)
+    assert (found.held_out, found.repeated) == (1, 1)
     assert len(kept) == len(train) - 2
+
+
+def test_unique_training_says_what_it_leaves_out(opened, tmp_path):
+    made = in_csv_order(pictures(counts=(4, 2, 1)))
+    made[1] = made[1]._replace(jpeg=made[0].jpeg)  # a copy within train
+    made[30] = made[30]._replace(
+        jpeg=encoded(np.ascontiguousarray(made[2].pixels[:, ::-1]), "PNG")
+    )  # val mirrors train
+    path = tmp_path / "copied.csv"
+    path.write_text(csv_text(made))
+    source = ["data=fer2013", f"data.path={path}", "data.check_counts=false"]
+    unique, plainly = opened(*source, "data.unique=true"), opened(*source)
+    expected = [row for row in range(28) if row not in (1, 2)]
+    assert unique.rows[TRAIN].tolist() == expected
+    assert unique.split_sizes == {"train": 26, "val": 14, "test": 7}
+    assert (
+        "data.unique: 2 of 28 training images are left out: 1 copies of val or test images, 1 further copies."
+        in unique.notes
+    )
+    assert plainly.split_sizes["train"] == 28
+    assert not any("unique" in note for note in plainly.notes)
+    torch.testing.assert_close(
+        unique.statistics().mean, unique.tensors.images[expected].float().mean(dim=0), atol=1e-3, rtol=0
+    )
 
 
 def test_a_missing_split_is_named_with_those_that_are_there(opened):

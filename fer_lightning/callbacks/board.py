@@ -9,16 +9,21 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fer_lightning.data.datamodule import FaceDataModule
+from fer_lightning.data.ferplus import prefix_of
+
 LAYOUT = {
     "training": {
         "accuracy": ["Multiline", ["^train/accuracy$", "^val/accuracy$"]],
         "loss": ["Multiline", ["^train/loss$", "^val/loss$"]],
         "macro F1": ["Multiline", ["^val/macro_f1$"]],
-        "learning rate": ["Multiline", ["^lr$"]],
+        "FER+ accuracy": ["Multiline", ["^ferplus-train/accuracy$", "^ferplus-val/accuracy$"]],
+        "FER+ loss": ["Multiline", ["^ferplus-train/loss$", "^ferplus-val/loss$"]],
+        "learning rate": ["Multiline", ["^(ferplus-)?lr$"]],
     },
     "activation maps": {
-        "share of zero activations": ["Multiline", ["^sparsity/"]],
-        "locality (Hoyer)": ["Multiline", ["^locality/"]],
+        "share of zero activations": ["Multiline", ["^(ferplus-)?sparsity/"]],
+        "locality (Hoyer)": ["Multiline", ["^(ferplus-)?locality/"]],
     },
 }
 """TensorBoard's "custom scalars": the charts, and the tags (regular expressions) that lie on each."""
@@ -29,6 +34,12 @@ def board(trainer: lightning.Trainer) -> Any | None:
     if not trainer.is_global_zero:
         return None
     return next((logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+
+
+def figure_prefix(trainer: lightning.Trainer) -> str:
+    """What the tags of figures begin with: nothing, or the name of labels that are not FER2013's."""
+    datamodule = getattr(trainer, "datamodule", None)
+    return prefix_of(datamodule.config["name"]) if isinstance(datamodule, FaceDataModule) else ""
 
 
 class Pace:

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """What a network is given.
 
     images: (B, channels, size, size) float, grey values 0 to 255. targets: (B,) int64 labels, or (B, 7) shares of each
-    expression under mixup. hog: (B, hog_length) float, or None where the network does not use it.
+    expression under mixup and by votes. hog: (B, hog_length) float, or None where the network does not use it.
     """
 
     images: Tensor
@@ -32,12 +32,14 @@ class FaceTensors:
     """All faces of a set on one device. images: (N, 1, 48, 48) uint8; labels: (N,) int64.
 
     hog: (2, N, hog_length), plain and mirrored; hog_settings: the parameters of it. Both None when unused.
+    shares: (N, 7) float, what is trained on instead of the labels, or None.
     """
 
     images: Tensor
     labels: Tensor
     hog: Tensor | None = None
     hog_settings: dict | None = None
+    shares: Tensor | None = None
 
 
 class Batches:
@@ -98,13 +100,13 @@ class Batches:
     def _augmented(self, rows: Tensor, random: torch.Generator) -> Batch:
         chosen = self.augmentation
         assert chosen is not None
-        targets = self.faces.labels[rows]
+        targets = (self.faces.labels if self.faces.shares is None else self.faces.shares)[rows]
         flipped = draw_flips(len(rows), chosen.flip, random)
         images = flip(self.faces.images[rows], flipped).float()
         if chosen.warps:
             images = erase(warp(images, chosen, random), chosen.erase, random)
             if chosen.mixup:
-                shares = F.one_hot(targets, len(EXPRESSIONS)).float()
+                shares = F.one_hot(targets, len(EXPRESSIONS)).float() if targets.ndim == 1 else targets
                 images, targets = mixup(images, shares, chosen.mixup, random)
         features = None
         if self.faces.hog is not None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +26,15 @@ class CachedFaces(Faces):
 
     folder: where what is computed from these faces (HOG) may be cached too, each under a name of its own.
     fingerprint: checksum of images, labels and split, whatever file they came from.
+    shares: (N, 7) float32, the shares of expressions to train on, or None to train on the labels.
+    whole, kept: the faces in the cache, and which of their rows these are, where they are not all of them.
     """
 
     folder: Path = Path()
     fingerprint: str = ""
+    shares: np.ndarray | None = None
+    whole: "CachedFaces | None" = None
+    kept: np.ndarray | None = None
 
 
 def open_faces(path: str | Path, cache_dir: str | Path | None = None, check_counts: bool = True) -> CachedFaces:
@@ -67,6 +73,6 @@ def kept_faces(place: Path, fingerprint: str, read: Callable[[], Faces]) -> Cach
         for name, array in arrays.items():
             write_array(folder / f"{name}.npy", array.shape, array.dtype, [array])
 
-    kept = cached_arrays(place, fingerprint, build)
+    kept: dict[str, Any] = dict(cached_arrays(place, fingerprint, build))
     notes, content = str(kept.pop("notes")), str(kept.pop("fingerprint"))
     return CachedFaces(**kept, notes=tuple(notes.splitlines()), folder=place, fingerprint=content)

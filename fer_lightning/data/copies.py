@@ -1,13 +1,13 @@
 """Copies of pictures, exact, mirrored and near: their groups, what they cost, and how they cross the splits."""
 
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fer_lightning.data.faces import SPLITS
+from fer_lightning.data.faces import SPLITS, TRAIN
 
 
 def exact_groups(images: np.ndarray) -> np.ndarray:
@@ -72,6 +72,26 @@ def leaks(groups: np.ndarray, split: np.ndarray, pairs: np.ndarray | None = None
         f"{SPLITS[later]}_in_{SPLITS[earlier]}": int(beside[groups[split == later], earlier].sum())
         for earlier, later in sorted(combinations(range(len(SPLITS)), 2), key=lambda pair: pair[::-1])
     }
+
+
+class UniqueRows(NamedTuple):
+    """rows: of train, ascending, that `unique_training_rows` keeps. held_out: how many it leaves out as copies of a val
+    or test image; repeated: how many further ones as copies of a kept image."""
+
+    rows: np.ndarray
+    held_out: int
+    repeated: int
+
+
+def unique_training_rows(copy_groups: np.ndarray, split: np.ndarray) -> UniqueRows:
+    """Training rows without the copies of a val or test image, and with the first image of each group.
+
+    copy_groups: (N,), as of `faces.copy_groups`: mirrored copies count too. split: (N,), an index into SPLITS.
+    """
+    train = np.flatnonzero(split == TRAIN)
+    apart = train[~np.isin(copy_groups[train], copy_groups[split != TRAIN])]
+    rows = np.sort(apart[np.unique(copy_groups[apart], return_index=True)[1]])
+    return UniqueRows(rows, len(train) - len(apart), len(apart) - len(rows))
 
 
 def flat_images(images: np.ndarray) -> np.ndarray:

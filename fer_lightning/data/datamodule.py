@@ -15,6 +15,7 @@ from fer_lightning.data.augmentation import Augmentation
 from fer_lightning.data.batches import Batches, FaceTensors
 from fer_lightning.data.cache import cached_arrays, write_array
 from fer_lightning.data.cached_faces import CachedFaces
+from fer_lightning.data.copies import unique_training_rows
 from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL
 from fer_lightning.data.sources import open_source
 from fer_lightning.errors import InputError
@@ -54,6 +55,8 @@ class FaceDataModule(lightning.LightningDataModule):
         self.faces: CachedFaces | None = None
         self.tensors: FaceTensors | None = None
         self.rows: dict[int, Tensor] = {}
+        self.notes: tuple[str, ...] = ()
+        """What the user should know of these faces, one sentence each."""
 
     def prepare_data(self) -> None:
         """Fill the cache; with several processes, Lightning calls this in one of them."""
@@ -76,10 +79,17 @@ class FaceDataModule(lightning.LightningDataModule):
         features = torch.tensor(cached_hog(faces, self.hog_settings)) if self.with_hog else None
         images = torch.tensor(faces.images)[:, None]
         labels = torch.tensor(faces.labels).long()
-        self.tensors = FaceTensors(images, labels, features, self.hog_settings if self.with_hog else None)
+        shares = None if faces.shares is None else torch.from_numpy(faces.shares)
+        self.tensors = FaceTensors(images, labels, features, self.hog_settings if self.with_hog else None, shares)
         self.rows = {split: torch.from_numpy(faces.rows(split)) for split in (TRAIN, VAL, TEST)}
+        self.notes = faces.notes
         if self.config["unique"]:
-            self.rows[TRAIN] = torch.from_numpy(unique_training_rows(faces))
+            kept, held_out, repeated = unique_training_rows(faces.copy_groups, faces.split)
+            self.notes += (
+                f"data.unique: {len(self.rows[TRAIN]) - len(kept):,} of {len(self.rows[TRAIN]):,} training images are "
+                f"left out: {held_out:,} copies of val or test images, {repeated:,} further copies.",
+            )
+            self.rows[TRAIN] = torch.from_numpy(kept)
 
     def fold(self, train_rows: np.ndarray, val_rows: np.ndarray) -> "FaceDataModule":
         """The same faces in memory with other rows to train and validate on; there is no test split in a fold."""
@@ -156,15 +166,10 @@ def mean_and_variance(values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (squares / len(rows) - mean.square()).clamp_min(0)
 
 
-def unique_training_rows(faces: CachedFaces) -> np.ndarray:
-    """Training rows without the copies, mirrored ones too, of a val or test image, and with one image of each group."""
-    rows = faces.rows(TRAIN)
-    rows = rows[~np.isin(faces.copy_groups[rows], faces.copy_groups[faces.split != TRAIN])]
-    return np.sort(rows[np.unique(faces.copy_groups[rows], return_index=True)[1]])
-
-
 def cached_hog(faces: CachedFaces, settings: Mapping[str, Any]) -> np.ndarray:
     """HOG of every face, (2, N, hog_length) float32, plain and mirrored, from the cache beside the faces or into it."""
+    if faces.whole is not None:
+        return cached_hog(faces.whole, settings)[:, faces.kept]
     name = "hog-" + "-".join(str(settings[key]) for key in sorted(settings))
 
     def build(folder: Path) -> None:
