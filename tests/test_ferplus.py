@@ -18,6 +18,7 @@ from fer_lightning.data.sources import open_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.hog import hog
+from fer_lightning.report.found import gather
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 COLUMNS = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt", "unknown", "NF")
@@ -182,6 +183,14 @@ def test_every_figure_of_a_run_and_of_its_evaluation_is_named_ferplus(source, tr
     code, out, err = evaluate(f"checkpoint={run / 'checkpoints' / 'best.ckpt'}", *data)
     assert code == 0, err
     assert "Trained on FER+, scored on fer2013." in out
+
+    report = gather([run])
+    assert [one.accuracy for one in report.runs] == [metrics["ferplus-val/accuracy"]]
+    assert [figures["data"] for _, figures in report.runs[0].evaluations] == ["ferplus"]
+    ended = train("data.images=140", *network, *settings, f"hydra.run.dir={tmp_path / 'other'}")
+    assert ended.code == 0, ended.err
+    with pytest.raises(InputError, match="different tasks"):
+        gather([run, tmp_path / "other"])
 
 
 def test_folds_of_ferplus_are_named_too(source, train, tmp_path):

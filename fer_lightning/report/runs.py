@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from fer_lightning.data.ferplus import prefix_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.report.events import Events, read_events
 from fer_lightning.scores import wilson_interval
@@ -55,11 +56,14 @@ class Run:
 
     @cached_property
     def evaluations(self) -> list[tuple[Path, dict[str, Any]]]:
-        """Every `evaluation.json` of `fer_lightning.evaluate` in the run's folder, with its path."""
+        """Every `evaluation.json` of `fer_lightning.evaluate` in the run's folder, with its path.
+
+        FER+ evaluations of a run on FER2013's labels are left out, as are FER2013's of a run on FER+: other tasks.
+        """
         paths = sorted([*self.folder.glob("evaluation.json"), *self.folder.glob("*/evaluation.json")])
-        return [
-            (path, read_json(path, ("split", "n", "accuracy", "accuracy_ci95", "confusion_matrix"))) for path in paths
-        ]
+        needed = ("split", "n", "accuracy", "accuracy_ci95", "confusion_matrix")
+        found = [(path, read_json(path, needed)) for path in paths]
+        return [one for one in found if prefix_of(one[1].get("data", "")) == prefix_of(self.data)]
 
     @cached_property
     def confusion(self) -> np.ndarray | None:
@@ -91,6 +95,7 @@ def read_run(folder: Path) -> Run:
             for row in csv.DictReader(file):
                 for name, value in row.items():
                     history.setdefault(name, []).append(float(value))
+        history = unprefixed(history)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / HISTORY}: not the history of a run ({error})") from error
     if (folder / METRICS).exists():
@@ -120,9 +125,10 @@ def so_far(folder: Path, history: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    """A JSON file that holds these keys; InputError for anything else."""
+    """A JSON file that holds these keys, with or without the prefix of FER+; InputError for anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        content = unprefixed(content) if isinstance(content, dict) else content
         missing = [key for key in needed if key not in content]
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
