@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,8 +48,12 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
     """Make a function of a config a command that takes overrides: `@hydra_command("config")`."""
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        begun = False
+
         @functools.wraps(task)
         def job(config: DictConfig) -> Any:
+            nonlocal begun
+            begun = True
             try:
                 return task(config)
             except (InputError, OSError) as error:  # here, since Hydra would print a line of its own first
@@ -66,6 +70,7 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
             try:
                 sys.argv[1:] = with_best(sys.argv[1:])
                 require_settings_only(sys.argv[1:])
+                require_kept(sys.argv[1:])
                 with quiet_threads():
                     run()
             except InputError as error:
@@ -74,10 +79,20 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
                 fail(explain(error, config_name))
             except OSError as error:
                 fail(disk_trouble(error, Path.cwd()))
+            except Exception as error:
+                if begun:
+                    raise
+                fail(explain(error, config_name))  # Hydra raises this and that over a command line it cannot use
 
         return main
 
     return decorate
+
+
+def require_kept(arguments: Iterable[str]) -> None:
+    """Raise InputError for `~key`, by which Hydra removes a setting: nothing here works without."""
+    if removed := [word for word in arguments if word.startswith("~")]:
+        raise InputError(f"{removed[0]}: settings are not removed; null, 0 or false switches one off, where it says so")
 
 
 def with_best(arguments: list[str]) -> list[str]:

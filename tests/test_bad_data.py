@@ -15,13 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image
 from small_sets import csv_text, encoded, files_of, pictures, tar_bytes, write_folder, zip_bytes
 
 from fer_lightning.data import bounds, packed, zip_archive
-from fer_lightning.data.faces import Faces
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
 
@@ -370,108 +366,3 @@ def test_a_file_that_may_not_be_read_is_told(locked):
         ).stdout
         (folder / locked).chmod(0o755)
     assert told == f"{folder / locked}: permission denied; may this user read it?\n"
-
-
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-FEW = pictures(counts=(1, 0, 0))
-SEEDS = {
-    "csv": csv_text(FEW).encode(),
-    "tar.gz of a csv": tar_bytes({"a.csv": csv_text(FEW).encode()}, "gz"),
-    "zip": zip_bytes(files_of(FEW)),
-    "stored zip": zip_bytes(files_of(FEW), zipfile.ZIP_STORED),
-    "zip of zip": zip_bytes({"a.zip": zip_bytes(files_of(FEW), zipfile.ZIP_STORED)}, zipfile.ZIP_STORED),
-    "tar": tar_bytes(files_of(FEW)),
-    "tar.xz": tar_bytes(files_of(FEW), "xz"),
-    "tar.bz2": tar_bytes(files_of(FEW), "bz2"),
-}
-
-
-@st.composite
-def mutations(draw, longest: int) -> list[tuple[str, int, bytes]]:
-    """Edits of a file: bytes overwritten, put in, taken out or repeated, or all that follows cut off."""
-    kinds = st.sampled_from(["overwrite", "overwrite", "insert", "remove", "repeat", "cut"])
-    tokens = st.sampled_from(
-        [b",", b" ", b"\n", b'"', b"\0", b"-", b"256", b"\xff\xff\xff\xff", b"\x80\0\0\0", b"PK\x01\x02"]
-    )
-    edit = st.tuples(kinds, st.integers(0, longest), st.one_of(st.binary(min_size=1, max_size=8), tokens))
-    return draw(st.lists(edit, min_size=1, max_size=4))
-
-
-def mutated(data: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
-    for kind, position, new in edits:
-        at = position % (len(data) + 1)
-        after = {"overwrite": at + len(new), "insert": at, "remove": at + 4 * len(new), "repeat": max(0, at - 600)}
-        if kind == "cut":
-            data = data[:at]
-        else:
-            data = data[:at] + (new if kind in ("overwrite", "insert") else b"") + data[after[kind] :]
-    return data
-
-
-def read_or_refused(files: dict[str, bytes]) -> None:
-    """Read a source of these bytes: right faces, or an InputError; anything else is a bug."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder), files)
-        try:
-            faces = read_faces(Path(folder) / next(iter(files)) if len(files) == 1 else Path(folder))
-        except InputError:
-            return
-    assert isinstance(faces, Faces)
-    assert faces.images.shape == (len(faces.labels), 48, 48)
-    assert len(faces.split) == len(faces.copy_groups) == len(faces.labels) > 0
-    assert faces.labels.max() <= 6
-    assert faces.split.max() <= 2
-
-
-fuzzed = settings(
-    max_examples=EXAMPLES, deadline=5000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-
-
-@pytest.mark.parametrize("form", SEEDS)
-@pytest.mark.timeout(3600)
-def test_a_mutated_file_gives_faces_or_a_message(form):
-    @fuzzed
-    @given(mutations(len(SEEDS[form])))
-    def attempt(edits):
-        read_or_refused({"set": mutated(SEEDS[form], edits)})
-
-    attempt()
-
-
-def rgb_with_exif() -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return encoded(np.random.default_rng(1).integers(0, 256, (60, 50, 3), dtype=np.uint8), "JPEG", exif=exif)
-
-
-IMAGES = {
-    "JPEG": FILES[sorted(FILES)[0]],
-    "JPEG with EXIF": rgb_with_exif(),
-    "PNG": encoded(np.random.default_rng(2).integers(0, 256, (48, 48, 4), dtype=np.uint8), "PNG"),
-    "16-bit PNG": encoded(np.random.default_rng(2).integers(0, 65536, (9, 70), dtype=np.uint16), "PNG"),
-}
-
-
-@pytest.mark.parametrize("form", IMAGES)
-@pytest.mark.timeout(3600)
-def test_a_mutated_image_gives_a_face_or_a_message(form):
-    @fuzzed
-    @given(mutations(len(IMAGES[form])))
-    def attempt(edits):
-        files = files_of(FEW) | {"train/sad/1.jpg": mutated(IMAGES[form], edits)}
-        read_or_refused({"set": zip_bytes(files, zipfile.ZIP_STORED)})
-
-    attempt()
-
-
-@pytest.mark.timeout(3600)
-def test_any_bytes_give_faces_or_a_message():
-    @fuzzed
-    @given(
-        st.sampled_from([b"", b"emotion,pixels\n", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0"]), st.binary()
-    )
-    def attempt(head, body):
-        read_or_refused({"set": head + body})
-
-    attempt()
