@@ -16,7 +16,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from torch import Tensor
 
 from fer_lightning.calibration import fit_temperature
@@ -32,6 +31,7 @@ from fer_lightning.data.sources import open_source
 from fer_lightning.errors import InputError
 from fer_lightning.evaluation import compared, named, scored
 from fer_lightning.evaluation_files import CONFUSION, EVALUATION, folder_beside, write_evaluation
+from fer_lightning.evaluation_table import show
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.scores import mean_and_sd
 from fer_lightning.test_time import VIEWS, probabilities
@@ -85,7 +85,9 @@ def evaluate(config: dict[str, Any], folder: Path | None, command: str) -> dict[
         figures["mcnemar"] = compared(figures, together, labels, Path(config["compare"]))
     figures["seconds"] = time.perf_counter() - began
     write_evaluation(folder, figures, labels, together)
-    show(console, figures, folder)
+    show(console, figures)
+    where = f"{folder / EVALUATION} and {CONFUSION}"
+    console.print(f"{figures['seconds']:.1f} s. Look next at {where}", soft_wrap=True)
     return figures
 
 
@@ -159,45 +161,6 @@ def warnings(config: dict[str, Any], faces: CachedFaces, used: set[int], trained
     if config["split"] != "train" and "train" not in sizes(faces):
         said.append("There is no train, so images that also stand in train could not be left out.")
     return said
-
-
-def show(console: Console, figures: dict[str, Any], folder: Path) -> None:
-    """The table on the screen."""
-    low, high = figures["accuracy_ci95"]
-    augmented = "" if figures["tta"] == "none" else f", test-time augmentation {figures['tta']}"
-    table = Table(
-        title=f"{figures['model']} on {title_of(figures['data'])}, {figures['split']} "
-        f"({figures['n']:,} images){augmented}",
-        title_justify="left",
-        show_header=False,
-    )
-    table.add_row("accuracy", f"{figures['accuracy']:.2%}", f"{low:.2%} to {high:.2%} (95 %, Wilson)")
-    for name, without in (("unique", "training images"), ("unique_mirrored", "mirrored ones")):
-        if figures[f"accuracy_{name}"] is not None:
-            table.add_row(
-                f"  without {without}", f"{figures[f'accuracy_{name}']:.2%}", f"{figures[f'n_{name}']:,} images"
-            )
-    table.add_row("macro F1", f"{figures['macro_f1']:.4f}", "")
-    table.add_row("balanced accuracy", f"{figures['balanced_accuracy']:.2%}", "")
-    table.add_row("calibration error", f"{figures['ece']:.4f}", "ECE, 15 bins")
-    if figures["temperature"] is not None:
-        fitted = f"{figures['temperature']:.3f}, {figures['temperature_fitted_on']}"
-        table.add_row("  with temperature", f"{figures['ece_with_temperature']:.4f}", fitted)
-    for name, spread in figures.get("over_members", {}).items():
-        if name in ("accuracy", "macro_f1"):
-            percent = "2%" if name == "accuracy" else "4f"
-            mean, sd = (format(spread[key], f".{percent}") for key in ("mean", "sd"))
-            table.add_row(f"{name} of one member", mean, f"standard deviation {sd} over {len(figures['members'])}")
-    if test := figures.get("mcnemar"):
-        table.add_row("against the other", f"{test['difference']:+.2%}", f"McNemar's exact p = {test['p_value']:.4g}")
-    console.print(table)
-    classes = Table("", *("precision", "recall", "F1", "images"), title="by expression", title_justify="left")
-    for name, row in figures["per_class"].items():
-        classes.add_row(name, f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}", f"{row['n']:,}")
-    console.print(classes)
-    for note in figures["notes"]:
-        console.print(f"note: {note}")
-    console.print(f"{figures['seconds']:.1f} s. Look next at {folder / EVALUATION} and {CONFUSION}", soft_wrap=True)
 
 
 def require_valid(config: dict[str, Any], overridden: list[str]) -> None:

@@ -219,7 +219,7 @@ def test_temperature_for_test_is_the_one_fitted_on_val(runs, checkpoint):
 def test_ensemble_is_the_mean_of_probabilities_and_its_members_stand_beside_it(tmp_path, runs, checkpoint, compose):
     paths = [checkpoint("conv"), checkpoint("conv1"), checkpoint("hybrid")]
     joined = f"checkpoint=[{','.join(map(str, paths))}]"
-    code, _, err = evaluate(joined, *SMALL, "tta=flip", f"hydra.run.dir={tmp_path}")
+    code, out, err = evaluate(joined, *SMALL, "tta=flip", f"hydra.run.dir={tmp_path}")
     assert code == 0, err
     found = evaluation(tmp_path)
     assert found["model"] == "2 x conv_poster + hybrid_poster"
@@ -232,6 +232,7 @@ def test_ensemble_is_the_mean_of_probabilities_and_its_members_stand_beside_it(t
     assert [member["accuracy"] for member in found["members"]] == pytest.approx(right)
     assert found["over_members"]["accuracy"]["mean"] == pytest.approx(np.mean(right))
     assert found["over_members"]["accuracy"]["sd"] == pytest.approx(np.std(right, ddof=1))
+    assert f"{np.std(right, ddof=1):.2%}" in next(line for line in out.splitlines() if "standard deviation" in line)
     assert len(set(found["checkpoint_sha256"])) == 3
 
 

@@ -135,8 +135,8 @@ def with_votes(faces: CachedFaces, path: str | Path, soft: bool = False) -> Cach
         if agree.sum() < LEAST_AGREEMENT * len(agree):
             raise InputError(
                 f"data.votes={path}: the votes agree with FER2013's labels on {agree.mean():.0%} of the "
-                f"{SPLITS[number]} images, little more than by chance. Their rows are in the order of fer2013.csv; are "
-                "those of data.path too?"
+                f"{SPLITS[number]} images, little more than by chance. Their rows are in the order of fer2013.csv; "
+                "copies of the set as image files are in another one, so data.path must be the csv"
             )
     chosen = verdicts.majority | (verdicts.mostly & (faces.split == TRAIN) if soft else False)
     kept = np.flatnonzero(chosen)
