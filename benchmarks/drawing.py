@@ -1,0 +1,95 @@
+"""Drawing: the share of an epoch's time that the default pictures take, with conv_poster.
+
+One run trains as usual, each epoch with all its pictures (draw.share=1); what drawing took is counted as it happens,
+beside the rest of the same epoch. The first epoch warms up. What is drawn once, at the end, is given in seconds.
+
+python benchmarks/drawing.py [override ...]     # as of fer_lightning.train; default: 3,000 synthetic faces
+python benchmarks/drawing.py data=fer2013 data.path=fer2013.zip
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import hydra
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+
+from fer_lightning.callbacks import DrawActivations, DrawDreams, DrawEmbedding
+from fer_lightning.commands import CONF
+from fer_lightning.config import plain
+from fer_lightning.run import build, build_trainer
+
+DEFAULTS = ["model=conv_poster", "data.images=3000", "draw.share=1", "trainer.max_epochs=4"]
+
+
+class Timed(Callback):
+    """Seconds of each epoch, and how many of them were spent drawing."""
+
+    def __init__(self, pace):
+        self.pace = pace
+        self.epochs: list[float] = []
+        self.drawn: list[float] = []
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        self.began, self.spent = time.perf_counter(), self.pace.spent
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.epochs.append(time.perf_counter() - self.began)
+        self.drawn.append(self.pace.spent - self.spent)
+
+
+def timed_end(callbacks: list[Callback]) -> dict[str, float]:
+    """Seconds that each callback of the end takes, filled in when it has run."""
+    seconds: dict[str, float] = {}
+    for callback in callbacks:
+        if isinstance(callback, DrawDreams | DrawEmbedding):
+            ending, name = callback.on_train_end, type(callback).__name__
+
+            def end(trainer, pl_module, ending=ending, name=name) -> None:
+                begin = time.perf_counter()
+                ending(trainer, pl_module)
+                seconds[name] = time.perf_counter() - begin
+
+            callback.on_train_end = end  # type: ignore[method-assign]
+    return seconds
+
+
+def main() -> None:
+    given = sys.argv[1:]
+    defaults = [word for word in DEFAULTS if not (word.startswith("data.images") and "data=fer2013" in given)]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plain(hydra.compose("config", [*defaults, *given]))
+    with tempfile.TemporaryDirectory() as folder:
+        datamodule, classifier = build(config)
+        trainer, _ = build_trainer(config, Path(folder), Console(quiet=True))
+        pace = next(callback.pace for callback in trainer.callbacks if isinstance(callback, DrawActivations))
+        timed = Timed(pace)
+        trainer.callbacks.append(timed)
+        at_end = timed_end(trainer.callbacks)
+        trainer.fit(classifier, datamodule=datamodule)
+    shares = [drawn / (epoch - drawn) for drawn, epoch in zip(timed.drawn[1:], timed.epochs[1:], strict=True)]
+    for drawn, epoch, share in zip(timed.drawn[1:], timed.epochs[1:], shares, strict=True):
+        print(f"epoch of {epoch:.2f} s, {drawn:.2f} s of them drawing: {share:.1%} of the rest")
+    for name, seconds in at_end.items():
+        print(f"{name} at the end: {seconds:.1f} s")
+    result = {
+        "benchmark": "drawing",
+        "model": config["model"]["name"],
+        "faces": datamodule.split_sizes,
+        "seconds_drawing": statistics.median(timed.drawn[1:]),
+        "seconds_epoch": statistics.median(timed.epochs[1:]),
+        "share": statistics.median(shares),
+        "seconds_at_end": at_end,
+        "threads": torch.get_num_threads(),
+        "target": "share 0.05 or less on FER2013",
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
