@@ -35,7 +35,15 @@ TIMING = {"seconds", "images_per_second"}
 KINDS = ("at a random time", "while a checkpoint was written", "as a file took its place")
 AT_THE_END = "after the last epoch, before metrics.json"
 
-SMALL = ["data.images=280", "data.batch_size=32", "trainer.accelerator=cpu", "optimizer.lr=0.05", "model.dropout=0.3"]
+SMALL = [
+    "data.images=210",
+    "data.batch_size=32",
+    "trainer.accelerator=cpu",
+    "optimizer.lr=0.05",
+    "model.dropout=0.3",
+    "draw.deepdream=false",
+    "draw.embedding=0",
+]
 RUNS = (
     [
         *SMALL,
