@@ -24,6 +24,13 @@ test: setup  ## the test suite without the slow tests (ARGS='tests/test_hog.py -
 test-slow: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+coverage: setup  ## the test suite with its branch coverage of the package, which must be 90 % or more
+	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+
+reliability: setup  ## runs killed and resumed, 20,000 mutated inputs of each kind, mutants noticed: about an hour
+	@for name in kills stops fuzz mutants; do \
+	  echo "== benchmarks/reliability/$$name.py"; $(BIN)/python benchmarks/reliability/$$name.py || exit; done
+
 check: setup  ## lint, types and tests, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,4 +47,4 @@ bench: setup  ## all benchmarks, each beside its baseline
 tensorboard: setup  ## the dashboard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-.PHONY: help setup train test test-slow check format bench tensorboard
+.PHONY: help setup train test test-slow coverage reliability check format bench tensorboard
