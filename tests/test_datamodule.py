@@ -92,15 +92,16 @@ def test_unique_training_says_what_it_leaves_out(opened, tmp_path):
     made[30] = made[30]._replace(
         jpeg=encoded(np.ascontiguousarray(made[2].pixels[:, ::-1]), "PNG")
     )  # val mirrors train
+    made[45] = made[45]._replace(jpeg=made[3].jpeg)  # test holds a copy of train
     path = tmp_path / "copied.csv"
     path.write_text(csv_text(made))
     source = ["data=fer2013", f"data.path={path}", "data.check_counts=false"]
     unique, plainly = opened(*source, "data.unique=true"), opened(*source)
-    expected = [row for row in range(28) if row not in (1, 2)]
+    expected = [row for row in range(28) if row not in (1, 2, 3)]
     assert unique.rows[TRAIN].tolist() == expected
-    assert unique.split_sizes == {"train": 26, "val": 14, "test": 7}
+    assert unique.split_sizes == {"train": 25, "val": 14, "test": 7}
     assert (
-        "data.unique: 2 of 28 training images are left out: 1 copies of val or test images, 1 further copies."
+        "data.unique: 3 of 28 training images are left out: 2 copies of val or test images, 1 further copies."
         in unique.notes
     )
     assert plainly.split_sizes["train"] == 28
