@@ -1,30 +1,62 @@
 """Searches in forked processes, which saves importing torch for each: killed at random times, or several at once.
 
 python forked_searches.py KILLS SEED LONGEST WORKERS OVERRIDES...: starts WORKERS searches; KILLS times, one of them is
-killed after up to LONGEST seconds and started again. Prints the finished folds that a later process changed, as JSON.
+killed after up to LONGEST seconds and started again. With `alone` after the number of WORKERS (`3,alone`), one is killed
+when LONGEST epochs have been trained, and stays dead. Prints as JSON: which finished folds a later process touched, how often each epoch of each
+fold was trained, and how each search ended.
 """
 
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import fer_lightning.search.search
 import fer_lightning.search.trial  # noqa: F401
+from fer_lightning.history import History
 from fer_lightning.train import main
 
+EPOCHS = "epochs.log"
 
-def start(overrides: list[str]) -> int:
+
+def forked(kills: int, seed: int, workers: str, *overrides: str, longest: float = 2.0) -> dict[str, Any]:
+    """Run this file and return what it prints; what the searches print is shown when one of them fails."""
+    arguments = [str(kills), str(seed), str(longest), workers, *overrides]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def note_epochs(folder: Path) -> None:
+    """Have each epoch that is trained written down, in one write, before its checkpoint is."""
+    ended = History.on_train_epoch_end
+
+    def noted(self, trainer, pl_module):
+        ended(self, trainer, pl_module)
+        line = f"{self.folder.relative_to(folder)} {trainer.current_epoch}\n"
+        log = os.open(folder / EPOCHS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(log, line.encode())
+        os.close(log)
+
+    History.on_train_epoch_end = noted
+
+
+def start(overrides: list[str], folder: Path, number: int) -> int:
     child = os.fork()
     if child:
         return child
     torch.set_num_threads(1)
+    note_epochs(folder)
     status = 1
     try:
         sys.argv = ["train", *overrides]
@@ -41,26 +73,36 @@ def finished_folds(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.glob("trial-*/fold-*/metrics.json")}
 
 
-def run(kills: int, seed: int, longest: float, workers: int, overrides: list[str]) -> int:
+def trained(folder: Path) -> Counter[str]:
+    return Counter((folder / EPOCHS).read_text().splitlines()) if (folder / EPOCHS).exists() else Counter()
+
+
+def run(kills: int, seed: int, longest: float, workers: int, again: bool, overrides: list[str]) -> int:
     folder = next(Path(word.partition("=")[2]) for word in overrides if word.startswith("hydra.sweep.dir="))
     draw = random.Random(seed)
-    searches = [start(overrides) for _ in range(workers)]
+    searches = {number: start(overrides, folder, number) for number in range(workers)}
     kept: dict[str, int] = {}
     changed: list[str] = []
     for _ in range(kills):
-        time.sleep(draw.uniform(0, longest))
-        victim = draw.randrange(workers)
+        if again:
+            time.sleep(draw.uniform(0, longest))
+        else:
+            while trained(folder).total() < longest:  # in the middle of a trial
+                time.sleep(0.01)
+        victim = draw.choice(sorted(searches))
         os.kill(searches[victim], signal.SIGKILL)
-        os.waitpid(searches[victim], 0)
+        os.waitpid(searches.pop(victim), 0)
         changed += [path for path, when in finished_folds(folder).items() if kept.get(path, when) != when]
         kept = finished_folds(folder)
-        searches[victim] = start(overrides)
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(search, 0)[1]) for search in searches]
+        if again:
+            searches[victim] = start(overrides, folder, victim)
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(search, 0)[1]) for search in searches.values()]
     changed += [path for path, when in kept.items() if finished_folds(folder).get(path) != when]
-    print(json.dumps({"changed": changed, "statuses": statuses, "kept": len(kept)}))
-    return max(statuses)
+    print(json.dumps({"changed": changed, "statuses": statuses, "kept": len(kept), "trained": trained(folder)}))
+    return max(statuses, default=0)
 
 
 if __name__ == "__main__":
     kills, seed, longest, workers = sys.argv[1:5]
-    sys.exit(run(int(kills), int(seed), float(longest), int(workers), sys.argv[5:]))
+    count, _, alone = workers.partition(",")
+    sys.exit(run(int(kills), int(seed), float(longest), int(count), not alone, sys.argv[5:]))

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,23 +9,23 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
+from forked_searches import forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
 
 from fer_lightning.checkpoints import read_checkpoint
 from fer_lightning.commands import with_best
 from fer_lightning.config import plain
 from fer_lightning.errors import InputError
-from fer_lightning.search.results import hydra_text
 from fer_lightning.search.settings import SAMPLERS, build_sampler
-from fer_lightning.search.space import dimension, read_space
+from fer_lightning.search.space import dimension, hydra_text, read_space
 
 PROJECT = Path(__file__).resolve().parents[1]
 SPACES = sorted((PROJECT / "sweeps").glob("*.yaml"))
 SMALL = ["model=fc", "data.images=140", "data.batch_size=32", "trainer.max_epochs=1", "cv.folds=2"]
 CPU = ["trainer.accelerator=cpu", "trainer.precision=32-true"]
 QUICK = ["--multirun", "sweeps=lr_reg_hidden", *SMALL, *CPU, "model.hidden=choice([4], [8, 4])"]
+KILLED = ["hydra.sweeper.retries=100", "trainer.max_epochs=3"]
 GRID = ["hydra.sweeper.sampler=grid", "optimizer.weight_decay=0", "model.hidden=[8]"]
 
 
@@ -40,10 +39,6 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").get_trials()
-
-
-def roots(trials: list[optuna.trial.FrozenTrial]) -> set[int]:
-    return {trial.user_attrs.get("root", trial.number) for trial in trials}
 
 
 @pytest.mark.parametrize(
@@ -270,37 +265,45 @@ def test_a_study_is_not_gone_on_with_in_another_space_or_with_other_settings(sea
     assert len(stored(folder)) == 4
 
 
-def forked(kills: int, seed: int, workers: int, *overrides: str, longest: float = 2.0) -> dict:
-    """What `forked_searches.py` found out."""
-    script = [sys.executable, str(Path(__file__).with_name("forked_searches.py"))]
-    arguments = [str(kills), str(seed), str(longest), str(workers), *QUICK, *overrides]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([*script, *arguments], capture_output=True, text=True, env=environment)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, train):
+    """The five trials of a search that nobody stopped."""
+    folder = tmp_path_factory.mktemp("sweeps") / "undisturbed"
+    assert train(*QUICK, *KILLED, *in_folder(folder, 5)).code == 0
+    return folder
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_search_killed_at_random_ends_with_each_trial_once_and_no_fold_trained_twice(tmp_path, kills):
-    found = forked(kills, kills, 1, "hydra.sweeper.retries=100", "trainer.max_epochs=2", *in_folder(tmp_path, 5))
+def what_was_found(folder: Path) -> list[dict[str, str]]:
+    return [{key: row[key] for key in row if key not in ("wall_seconds", "tries")} for row in rows(folder)]
+
+
+@pytest.mark.parametrize(
+    ("kills", "storage"),
+    [(6, "sqlite"), *(pytest.param(20, storage, marks=pytest.mark.slow) for storage in ("sqlite", "journal"))],
+)
+def test_a_search_killed_at_random_ends_as_one_that_was_not(undisturbed, tmp_path, kills, storage):
+    found = forked(kills, kills, "1", *QUICK, *KILLED, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 5))
+    assert what_was_found(tmp_path) == what_was_found(undisturbed)
+    assert [row["trial"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4"]
+    if storage == "sqlite":
+        assert [trial.number for trial in stored(tmp_path)] == list(range(5))
     assert found["changed"] == []
-    assert [row["trial"] for row in rows(tmp_path)] == sorted({row["trial"] for row in rows(tmp_path)}, key=int)
-    assert {row["state"] for row in rows(tmp_path)} <= {"COMPLETE", "PRUNED"}
-    assert len(roots(stored(tmp_path))) == 5
-    assert all(trial.state.is_finished() for trial in stored(tmp_path))
+    assert sum(found["trained"].values()) - len(found["trained"]) <= kills  # an epoch that was under way, at each kill
 
 
-@pytest.mark.parametrize("storage", ["sqlite", "journal"])
-def test_two_workers_share_the_trials_of_one_study(tmp_path, storage):
-    found = forked(0, 0, 2, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 6))
-    assert found["statuses"] == [0, 0]
+@pytest.mark.parametrize(("workers", "storage"), [(2, "sqlite"), (3, "sqlite"), (2, "journal"), (3, "journal")])
+def test_workers_share_the_trials_of_one_study(tmp_path, workers, storage):
+    found = forked(0, 0, str(workers), *QUICK, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 6))
+    assert found["statuses"] == [0] * workers
     assert [row["trial"] for row in rows(tmp_path)] == [str(number) for number in range(6)]
     assert {row["tries"] for row in rows(tmp_path)} == {"1"}
     assert {row["state"] for row in rows(tmp_path)} <= {"COMPLETE", "PRUNED"}
+    assert set(found["trained"].values()) == {1}
 
 
-def test_a_worker_takes_over_the_trial_of_one_that_was_killed(tmp_path):
-    found = forked(2, 3, 2, "hydra.sweeper.retries=100", *in_folder(tmp_path, 6))
+def test_a_worker_takes_over_the_trial_of_one_that_was_killed_and_stays_dead(tmp_path):
+    found = forked(1, 3, "2,alone", *QUICK, *KILLED, *in_folder(tmp_path, 4))
     assert found["changed"] == []
-    assert len(roots(stored(tmp_path))) == 6
-    assert all(trial.state != TrialState.RUNNING for trial in stored(tmp_path))
+    assert [row["trial"] for row in rows(tmp_path)] == ["0", "1", "2", "3"]
+    assert sorted(row["tries"] for row in rows(tmp_path)) == ["1", "1", "1", "2"]
+    assert sum(found["trained"].values()) - len(found["trained"]) <= 1

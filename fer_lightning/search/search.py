@@ -60,7 +60,7 @@ def search(
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"the search stopped: {reason[:300]}. The same command goes on with it") from error
     finally:
-        study.locks.close()
+        study.close()
     return list(leading[0].values)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fer_lightning.config import flat
@@ -58,13 +59,26 @@ class Study:
         directions = [OBJECTIVES[name].direction for name in settings["objectives"]]
         build_sampler(settings, 0, self.grid)
         folder.mkdir(parents=True, exist_ok=True)
+        self.storage: BaseStorage | None = None
         self.locks = open_locks(self.settings, folder)
-        with self.locks.alone(ASKING):
-            self.study = optuna.create_study(
-                storage=open_storage(settings, folder), study_name=self.name, directions=directions, load_if_exists=True
-            )
-            self._compare({"objectives": settings["objectives"], "space": space.described(), "config": dict(config)})
-            self._queue(settings["first"])
+        try:
+            with self.locks.alone(ASKING):
+                self.storage = open_storage(settings, folder)
+                self.study = optuna.create_study(
+                    storage=self.storage, study_name=self.name, directions=directions, load_if_exists=True
+                )
+                now = {"objectives": settings["objectives"], "space": space.described(), "config": dict(config)}
+                self._compare(now)
+                self._queue(settings["first"])
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of all locks and connections."""
+        self.locks.close()
+        if isinstance(self.storage, RDBStorage):
+            self.storage.engine.dispose()
 
     def _compare(self, now: dict[str, Any]) -> None:
         before = self.study.user_attrs.get("search")

@@ -153,7 +153,7 @@ class ReportEpochs(Callback):
 
 
 class ShareThreads(Callback):
-    """Divides the CPU's threads, each epoch, by the trials that run here, since processes that each use all are slow."""
+    """Divides the CPU's threads, each epoch, by the trials that run here, as processes that each use all are slow."""
 
     def __init__(self, trial: Trial):
         self.trial = trial
