@@ -150,15 +150,18 @@ def keep_settings(config: dict[str, Any], folder: Path, rows: np.ndarray, fold_o
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / SETTINGS, now)
         return
-    before = json.loads((folder / SETTINGS).read_text())
-    was, becomes = flat(before["config"]), flat(json.loads(json.dumps(config)))
+    try:
+        before = json.loads((folder / SETTINGS).read_text())
+        was, becomes, folds = flat(before["config"]), flat(json.loads(json.dumps(config))), before["folds"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / SETTINGS}: damaged ({error}). Give another folder, or remove this one") from error
     for key in sorted((was.keys() | becomes.keys()) - MAY_CHANGE):
         if was.get(key) != becomes.get(key):
             raise InputError(
                 f"{key} was {was.get(key)!r} in the cross-validation in {folder} and is {becomes.get(key)!r} now. "
                 "Give the same settings, or another folder"
             )
-    if before["folds"] != checksum:
+    if folds != checksum:
         raise InputError(f"{folder}: the faces are not those that its folds were made of. Give the same data.path")
 
 

@@ -112,7 +112,7 @@ class Recorder(Callback):
         self.seen.append(pl_module.network.scores.weight.detach().clone())
 
 
-@pytest.mark.filterwarnings("ignore:`isinstance:FutureWarning")  # within Lightning
+@pytest.mark.filterwarnings("ignore")  # of Lightning, which the command silences
 def test_the_moving_average_is_the_one_of_its_formula(compose, tmp_path):
     config = plain(compose(*SMALL, "ema.decay=0.7", "trainer.max_epochs=2", "draw.every=0", "data.batch_size=32"))
     recorder = Recorder()
