@@ -1,9 +1,9 @@
 """Searches in forked processes, which saves importing torch for each: killed at random times, or several at once.
 
 python forked_searches.py KILLS SEED LONGEST WORKERS OVERRIDES...: starts WORKERS searches; KILLS times, one of them is
-killed after up to LONGEST seconds and started again. With `alone` after the number of WORKERS (`3,alone`), one is killed
-when LONGEST epochs have been trained, and stays dead. Prints as JSON: which finished folds a later process touched, how often each epoch of each
-fold was trained, and how each search ended.
+killed after up to LONGEST seconds and started again. With `alone` after the number of WORKERS (`3,alone`), one is
+killed when LONGEST epochs have been trained, and stays dead. Prints as JSON: which finished folds a later process
+touched, how often each epoch of each fold was trained, and how each search ended.
 """
 
 import json
