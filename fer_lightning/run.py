@@ -20,12 +20,14 @@ from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.hardware import choose_memory_format, choose_precision
 from fer_lightning.history import QUANTITIES, History, write_json
+from fer_lightning.loggers import build_loggers
 from fer_lightning.progress import ShowProgress
 
 METRICS = "metrics.json"
 MAY_CHANGE = {"resume", "trainer.max_epochs", "data.path", "data.votes", "data.cache_dir"} | {
     f"draw.{key}" for key in ("every", "share", "deepdream", "embedding")
 }
+MAY_CHANGE |= {f"logger.{key}" for key in ("name", "experiment", "tracking_uri", "project", "offline")}
 """Settings that a resumed run may have otherwise than the run it goes on with."""
 
 
@@ -103,13 +105,12 @@ def build_trainer(
     if patience := config["early_stopping"]["patience"]:
         callbacks.append(StopEarly(patience))
     callbacks += [KeepBestAndLast(folder / "checkpoints", config), *more]
+    loggers = build_loggers(config["logger"], folder, prefix)
     try:
         trainer = lightning.Trainer(
             **settings,
             callbacks=callbacks,
-            logger=TensorBoardLogger(
-                folder, name="tensorboard", version="", default_hp_metric=False, prefix=prefix.removesuffix("-")
-            ),
+            logger=loggers,
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
             num_sanity_val_steps=0,
@@ -158,7 +159,7 @@ def finished_metrics(config: dict[str, Any], folder: Path) -> dict[str, Any] | N
 
 
 def log_hyperparameters(trainer: lightning.Trainer, config: dict[str, Any]) -> None:
-    """The config to TensorBoard's HParams tab, beside the run's own scalars."""
+    """The config to TensorBoard's HParams tab, beside the run's own scalars, and to the other logger."""
     if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
         shown = {
             key: value if isinstance(value, bool | int | float) else str(value) for key, value in flat(config).items()
@@ -167,6 +168,8 @@ def log_hyperparameters(trainer: lightning.Trainer, config: dict[str, Any]) -> N
         quantities = prefixed(dict.fromkeys(QUANTITIES, 0.0), QUANTITIES, prefix_of(config["data"]["name"]))
         for summary in hparams(shown, quantities):
             writer.add_summary(summary)
+        for logger in trainer.loggers[1:]:
+            logger.log_hyperparams(flat(config))
 
 
 def announce(
