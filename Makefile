@@ -47,9 +47,12 @@ bench: setup  ## all benchmarks, each beside its baseline
 tensorboard: setup  ## the dashboard on runs/
 	$(BIN)/tensorboard --logdir runs
 
+report: setup  ## one page of figures and tables from the runs in runs/: runs/report/report.html
+	$(BIN)/python -m fer_lightning.report runs
+
 STUDY ?= $(firstword $(shell ls -t runs/*/study.db runs/*/study.journal 2> /dev/null))
 dashboard: setup  ## the newest search of runs/ in optuna-dashboard (STUDY=runs/.../study.db, or the URL of a database)
 	@test -n '$(STUDY)' || { echo "error: no search in runs/; give STUDY=FOLDER/study.db, or the URL of a database" >&2; exit 2; }
 	$(BIN)/optuna-dashboard $(if $(findstring .db,$(STUDY)),sqlite:///)$(STUDY)
 
-.PHONY: dashboard help setup train test test-slow coverage reliability check format bench tensorboard
+.PHONY: dashboard help setup train test test-slow coverage reliability check format bench tensorboard report

@@ -33,6 +33,7 @@ FORBIDDEN = {
     ],
     "visualize": ["lightning", "fer_lightning.train", "fer_lightning.callbacks", "hydra", "optuna"],
     "classifiers": ["fer_lightning.train", "fer_lightning.callbacks", "fer_lightning.visualize", "hydra", "omegaconf"],
+    "report": ["fer_lightning.train", "fer_lightning.callbacks", "lightning", "hydra", "optuna"],
     "callbacks": ["fer_lightning.train", "hydra", "omegaconf", "optuna"],
 }
 
