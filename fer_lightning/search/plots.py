@@ -86,7 +86,7 @@ def importances(study: Study, number: int, trials: Sequence[FrozenTrial], varied
     bars = axes.barh(names, [shares[name] for name in names], color=DONE, height=0.6)
     axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=4)
     axes.set_xlim(0, 1.08 * max(shares.values()))
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.set_xlabel(f"share of the variance of {study.settings['objectives'][number]} between {len(complete)} trials")
     tidy(axes)
     return figure
@@ -202,7 +202,7 @@ def scale(axes: Axes, dimension: BaseDistribution, which: str) -> None:
     axis.set_major_locator(
         MaxNLocator(5)
         if isinstance(dimension, FloatDistribution)
-        else FixedLocator(np.unique(np.linspace(dimension.low, dimension.high, 5).round()))
+        else FixedLocator(sorted(set(np.linspace(dimension.low, dimension.high, 5).round().tolist())))
     )
     limits(dimension.low - room, dimension.high + room)
 
@@ -210,7 +210,7 @@ def scale(axes: Axes, dimension: BaseDistribution, which: str) -> None:
 def label_scores(axes: Axes, study: Study, number: int, name: bool = True) -> None:
     objective = study.settings["objectives"][number]
     if objective in IN_PERCENT:
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     if name:
         axes.set_ylabel({"latency": "latency, ms"}.get(objective, objective))
     tidy(axes)
