@@ -19,9 +19,13 @@ from fer_lightning.commands import hydra_command
 from fer_lightning.config import number, or_null, plain, whole
 from fer_lightning.data.audit import audited
 from fer_lightning.data.faces import SPLITS
+from fer_lightning.data.ferplus import NAME as FERPLUS
 from fer_lightning.data.sources import open_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
+
+DATA_KEYS = {"path", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+"""What of the `data` group has an effect here."""
 
 SAID = {
     "val_in_train": "val images that stand in train",
@@ -97,8 +101,14 @@ def show(console: Console, figures: dict[str, Any]) -> None:
         console.print(yes if figures["has_official_counts"] else no)
 
 
-def require_valid(config: dict[str, Any]) -> None:
-    """Raise InputError for a value out of range."""
+def require_valid(config: dict[str, Any], overridden: list[str]) -> None:
+    """Raise InputError for a value out of range, or a setting of the data that has no effect here."""
+    if config["data"]["name"] == FERPLUS:
+        raise InputError("data=ferplus: an audit is of FER2013's own labels; give data=fer2013")
+    for override in overridden:
+        group, dot, key = override.partition("=")[0].lstrip("+~").partition(".")
+        if group == "data" and dot and key not in DATA_KEYS:
+            raise InputError(f"data.{key}: without effect here; every image is looked at as it stands in the data")
     least = number(0, above=True)[0]
     for key, (check, expected) in {
         "threshold": (lambda value: least(value) and value <= 1, "a number above 0, at most 1"),
@@ -111,7 +121,7 @@ def require_valid(config: dict[str, Any]) -> None:
 @hydra_command("audit")
 def main(config: DictConfig) -> None:
     values, hydra = plain(config), HydraConfig.get()
-    require_valid(values)
+    require_valid(values, list(hydra.overrides.task))
     told = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)
     folder = Path(hydra.runtime.output_dir) if told else None
     audit(values, folder, f"python -m fer_lightning.audit {shlex.join(sys.argv[1:])}")

@@ -50,17 +50,18 @@ def totals(figures: dict[str, Any]) -> Table:
 
 
 def members(figures: dict[str, Any]) -> Table:
-    """The members of an ensemble one by one, their mean and standard deviation: over seeds, where these differ."""
+    """The members of an ensemble one by one; where all are of one network, mean and standard deviation over seeds."""
     table = Table("model", "seed", "accuracy", title="Its members", title_justify="left")
     keys = [key for key in ("accuracy_unique", "macro_f1", "ece") if key in figures["over_members"]]
     for key in keys:
         table.add_column({"accuracy_unique": "without copies", "macro_f1": "macro F1", "ece": "ECE"}[key])
     for row in figures["members"]:
         table.add_row(row["model"], str(row["seed"]), *(written(key, row[key]) for key in ("accuracy", *keys)))
-    table.add_section()
-    for words, part in (("mean", "mean"), ("standard deviation", "sd")):
-        spread = figures["over_members"]
-        table.add_row(words, "", *(written(key, spread[key][part]) for key in ("accuracy", *keys)))
+    if len({row["model"] for row in figures["members"]}) == 1:
+        table.add_section()
+        for words, part in (("mean", "mean"), ("standard deviation", "sd")):
+            spread = figures["over_members"]
+            table.add_row(words, "", *(written(key, spread[key][part]) for key in ("accuracy", *keys)))
     return table
 
 

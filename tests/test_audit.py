@@ -134,6 +134,15 @@ def test_groups_of_the_cache_are_the_exact_ones_joined_by_mirrored_pairs():
     assert either.tolist() == [group in expected[10:] for group in expected[:10]]
 
 
+def test_an_image_stands_in_others_as_it_is_or_mirrored():
+    lopsided = np.arange(9, dtype=np.uint8).reshape(1, 3, 3)
+    turned, other = lopsided[:, :, ::-1], lopsided + 1
+    exact, either = stand_in(np.concatenate([lopsided, other]), lopsided)
+    assert (exact.tolist(), either.tolist()) == ([True, False], [True, False])
+    exact, either = stand_in(np.concatenate([lopsided, other]), turned)
+    assert (exact.tolist(), either.tolist()) == ([False, False], [True, False])
+
+
 def test_a_near_copy_leaks_to_the_split_of_its_neighbour_but_not_along_a_chain():
     groups, split = np.array([0, 1, 2]), np.array([TRAIN, VAL, TEST])
     found = leaks(groups, split, np.array([[0, 1], [1, 2]]))
@@ -212,7 +221,9 @@ def test_fewer_sheets_by_option_and_none_of_an_earlier_audit_stay(tmp_path, spoi
         (["data=synthetic", "threshold=1.5"], "threshold=1.5: expected a number above 0, at most 1"),
         (["data=synthetic", "pages=-1"], "pages=-1: expected a whole number of 0 or more, or null"),
         (["data=fer2013", "data.path=nowhere.zip"], "nowhere.zip"),
-        ([], "You must specify 'data'"),
+        ([], "data.path is not set"),
+        (["data=ferplus", "data.votes=votes.csv"], "data=ferplus: an audit is of FER2013's own labels"),
+        (["data=synthetic", "data.unique=true"], "data.unique: without effect here"),
     ],
 )
 def test_a_mistake_gets_one_clear_message(overrides, said):

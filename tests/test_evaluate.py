@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from scipy.stats import chi2
@@ -18,6 +20,7 @@ from small_sets import csv_text, encoded, pictures
 
 from fer_lightning.calibration import expected_calibration_error, fit_temperature, with_temperature
 from fer_lightning.checkpoints import load_classifier
+from fer_lightning.commands import CONF
 from fer_lightning.data.faces import TEST, TRAIN, VAL
 from fer_lightning.data.sources import open_source
 from fer_lightning.evaluate import main
@@ -218,21 +221,26 @@ def test_temperature_for_test_is_the_one_fitted_on_val(runs, checkpoint):
 
 def test_ensemble_is_the_mean_of_probabilities_and_its_members_stand_beside_it(tmp_path, runs, checkpoint, compose):
     paths = [checkpoint("conv"), checkpoint("conv1"), checkpoint("hybrid")]
-    joined = f"checkpoint=[{','.join(map(str, paths))}]"
-    code, out, err = evaluate(joined, *SMALL, "tta=flip", f"hydra.run.dir={tmp_path}")
+    one_network = f"checkpoint=[{','.join(map(str, paths[:2]))}]"
+    code, out, err = evaluate(one_network, *SMALL, f"hydra.run.dir={tmp_path / 'seeds'}")
     assert code == 0, err
-    found = evaluation(tmp_path)
+    spread = evaluation(tmp_path / "seeds")["over_members"]["accuracy"]["sd"]
+    assert f"{spread:.2%}" in next(line for line in out.splitlines() if "standard deviation" in line)
+    joined = f"checkpoint=[{','.join(map(str, paths))}]"
+    code, out, err = evaluate(joined, *SMALL, "tta=flip", f"hydra.run.dir={tmp_path / 'mixed'}")
+    assert code == 0, err
+    found = evaluation(tmp_path / "mixed")
     assert found["model"] == "2 x conv_poster + hybrid_poster"
     faces = open_source(compose(*SMALL).data)
     images = torch.from_numpy(faces.images[faces.rows(VAL)])[:, None]
     each = [probabilities([load_classifier(path)], images, "flip")[0] for path in paths]
-    kept = predictions(tmp_path)
+    kept = predictions(tmp_path / "mixed")
     assert np.allclose(kept["probabilities"], torch.stack(each).mean(0).numpy(), atol=1e-6)
     right = [(one.argmax(1).numpy() == kept["labels"]).mean() for one in each]
     assert [member["accuracy"] for member in found["members"]] == pytest.approx(right)
     assert found["over_members"]["accuracy"]["mean"] == pytest.approx(np.mean(right))
     assert found["over_members"]["accuracy"]["sd"] == pytest.approx(np.std(right, ddof=1))
-    assert f"{np.std(right, ddof=1):.2%}" in next(line for line in out.splitlines() if "standard deviation" in line)
+    assert "standard deviation" not in out  # of different networks there is none over seeds
     assert len(set(found["checkpoint_sha256"])) == 3
 
 
@@ -313,7 +321,7 @@ def test_an_evaluation_is_replaced_by_its_like_and_by_no_other(tmp_path, checkpo
     [
         (["data=synthetic"], "checkpoint=None: expected a checkpoint"),
         (["checkpoint=nowhere.ckpt", "data=synthetic"], "nowhere.ckpt: no such checkpoint"),
-        (["checkpoint=a.ckpt"], "You must specify 'data'"),
+        (["checkpoint=a.ckpt", "data=fer2014"], "Did you mean fer2013"),
         (["checkpoint=a.ckpt", "data=synthetic", "split=public"], "expected train or val or test"),
         (["checkpoint=a.ckpt", "data=synthetic", "tta=fivecrop"], "expected none or flip or tencrop"),
         (["checkpoint=a.ckpt", "data=synthetic", "temperature=test"], "expected val, a number above 0, or null"),
@@ -326,6 +334,15 @@ def test_a_mistake_gets_one_clear_message(overrides, said):
     assert code == 2
     assert said in err
     assert "Traceback" not in err + out
+
+
+def test_the_help_explains_every_setting_of_its_own():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        keys = [key for key in compose_config("evaluate") if key != "data"]
+    code, out, _ = evaluate("--help")
+    assert code == 0
+    assert keys
+    assert all(f"\n{key}=" in out for key in keys)
 
 
 def test_an_ensemble_of_one_checkpoint_twice_is_refused(checkpoint):
