@@ -1,7 +1,9 @@
 """The search: its space, that it is a total over processes and reruns, that it survives kills, and what it leaves."""
 
 import csv
+import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,19 +14,29 @@ import yaml
 from forked_searches import forked
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from fer_lightning.checkpoints import read_checkpoint
-from fer_lightning.commands import with_best
+from fer_lightning.commands import CONF, with_best
 from fer_lightning.config import plain
 from fer_lightning.errors import InputError
+from fer_lightning.search import trial as trial_chapter
 from fer_lightning.search.settings import SAMPLERS, build_sampler
 from fer_lightning.search.space import dimension, hydra_text, read_space
+from fer_lightning.search.study import Study
 
 PROJECT = Path(__file__).resolve().parents[1]
 SPACES = sorted((PROJECT / "sweeps").glob("*.yaml"))
 SMALL = ["model=fc", "data.images=140", "data.batch_size=32", "trainer.max_epochs=1", "cv.folds=2"]
 CPU = ["trainer.accelerator=cpu", "trainer.precision=32-true"]
 QUICK = ["--multirun", "sweeps=lr_reg_hidden", *SMALL, *CPU, "model.hidden=choice([4], [8, 4])"]
+LAUNCHERS = {
+    "submitit_local": [],
+    "ray": ["+hydra.launcher.ray.init.include_dashboard=false", "+hydra.launcher.ray.init.num_cpus=2"],
+}
 KILLED = ["hydra.sweeper.retries=100", "trainer.max_epochs=3"]
 GRID = ["hydra.sweeper.sampler=grid", "optimizer.weight_decay=0", "model.hidden=[8]"]
 
@@ -120,6 +132,27 @@ def test_n_trials_is_the_studys_total_over_reruns(searched):
     assert len(stored(folder)) == 4
 
 
+def test_the_papers_setting_is_the_first_to_be_tried(searched):
+    first = rows(searched[0])[0]
+    assert (float(first["optimizer.lr"]), float(first["optimizer.weight_decay"])) == (0.01, 1e-7)
+
+
+def test_each_trial_stands_in_tensorboards_hparams_with_its_score(searched):
+    folder, _ = searched
+    for row in rows(folder):
+        events = EventAccumulator(str(folder / "hparams" / row["folder"])).Reload()
+        assert events.Scalars("cv/mean")[0].value == pytest.approx(float(row["accuracy"]))
+        assert [f"{point.value:.6f}" for point in events.Scalars("fold/accuracy")] == row["fold_scores"].split()
+        (plugin,) = (
+            summary.metadata.plugin_data.content
+            for event in EventFileLoader(next(str(p) for p in (folder / "hparams" / row["folder"]).iterdir())).Load()
+            for summary in event.summary.value
+            if summary.tag == "_hparams_/session_start_info"
+        )
+        settings = HParamsPluginData.FromString(plugin).session_start_info.hparams
+        assert settings["optimizer.lr"].number_value == float(row["optimizer.lr"])
+
+
 def test_trials_csv_holds_what_the_folds_scored(searched):
     folder, _ = searched
     for row in rows(folder):
@@ -188,6 +221,17 @@ def test_a_trial_is_pruned_by_epochs_within_a_fold(train, tmp_path):
     assert len(pruned.intermediate_values) < 10
 
 
+def test_hyperband_prunes_by_epochs(train, tmp_path):
+    options = [*GRID, "optimizer.lr=0.1,1e-9", "seed=range(0, 4)", "trainer.max_epochs=5"]
+    options += ["hydra.sweeper.pruner=hyperband", "+hydra.sweeper.pruner_options.reduction_factor=2"]
+    result = train(*QUICK, *options, *in_folder(tmp_path, 9))
+    assert result.code == 0, result.err
+    states = {row["trial"]: (float(row["optimizer.lr"]), row["state"]) for row in rows(tmp_path)}
+    assert len(states) == 8
+    assert (1e-9, "PRUNED") in states.values()
+    assert (0.1, "COMPLETE") in states.values()
+
+
 def test_a_diverging_trial_is_recorded_with_its_reason_and_the_search_goes_on(train, tmp_path):
     result = train(*QUICK, *GRID, "optimizer.lr=1e30,0.05", "trainer.max_epochs=4", *in_folder(tmp_path, 2))
     assert result.code == 0, result.err
@@ -198,7 +242,7 @@ def test_a_diverging_trial_is_recorded_with_its_reason_and_the_search_goes_on(tr
 
 def test_several_objectives_and_a_refit(train, tmp_path):
     options = [
-        "hydra.sweeper.objectives=[accuracy,parameters]",
+        "hydra.sweeper.objectives=[accuracy,parameters,latency]",
         "hydra.sweeper.pruner=none",
         "hydra.sweeper.refit=true",
     ]
@@ -206,6 +250,8 @@ def test_several_objectives_and_a_refit(train, tmp_path):
     assert result.code == 0, result.err
     widths = {yaml.safe_load(row["model.hidden"])[0]: float(row["parameters"]) for row in rows(tmp_path)}
     assert all(parameters > 900 * width for width, parameters in widths.items())
+    assert all(0 < float(row["latency"]) < 1000 for row in rows(tmp_path))
+    assert "the Pareto front of 2 trials" in result.out
     refit = json.loads((tmp_path / "refit" / "metrics.json").read_text())
     assert refit["split_sizes"]["train"] == 112
     assert refit["split_sizes"]["val"] == 14
@@ -265,11 +311,99 @@ def test_a_study_is_not_gone_on_with_in_another_space_or_with_other_settings(sea
     assert len(stored(folder)) == 4
 
 
+def a_study(folder: Path, **settings) -> Study:
+    usual = yaml.safe_load((CONF / "hydra" / "sweeper" / "study.yaml").read_text())
+    space = read_space({"optimizer.lr": "tag(log, interval(0.1, 1))", "model.dropout": "interval(0, 1)"}, [])
+    return Study(folder, {**usual, "sampler": "random", **settings}, space, {})
+
+
+def test_a_trial_whose_process_died_is_the_next_one_as_itself(tmp_path):
+    dead = a_study(tmp_path)
+    trial = dead.ask()
+    assert a_study(tmp_path).ask().number == 1  # while the first is alive
+    dead.locks.close()
+    alive = a_study(tmp_path)
+    again = alive.ask()
+    assert (again.number, again.params, again.user_attrs["tries"]) == (0, trial.params, 2)
+    assert [other.number for other in alive.elsewhere()] == [1]
+
+
+def test_a_trial_whose_process_died_while_it_asked_gets_the_settings_it_would_have_had(tmp_path):
+    expected = a_study(tmp_path / "whole").ask().params
+    torn = a_study(tmp_path / "torn")
+    torn.study.ask()  # created, and nothing drawn yet
+    again = a_study(tmp_path / "torn").ask()
+    assert (again.number, again.params) == (0, expected)
+
+
+def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path):
+    for _ in range(3):
+        study = a_study(tmp_path, retries=2)
+        assert study.ask().number == 0
+        study.locks.close()
+    study = a_study(tmp_path, retries=2)
+    assert study.ask().number == 1
+    failed = study.trials()[0]
+    assert failed.state == TrialState.FAIL
+    assert failed.user_attrs["reason"] == "its process died, 3 times"
+
+
+def test_a_trial_stopped_on_purpose_has_not_died(tmp_path):
+    study = a_study(tmp_path, retries=0)
+    for _ in range(3):
+        trial = study.ask()
+        assert trial.number == 0
+        study.leave(trial, on_purpose=True)
+
+
+def test_trials_without_their_study_are_not_mixed_with_new_ones(searched, tmp_path):
+    folder, _ = searched
+    shutil.copytree(folder / "trial-0000", tmp_path / "trial-0000")
+    with pytest.raises(InputError, match="holds trials of a study that is not in the storage"):
+        a_study(tmp_path)
+
+
+def test_a_full_disk_stops_the_search_and_does_not_fail_its_trials(train, tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_chapter, "fold_metrics", full)
+        result = train(*QUICK, *in_folder(tmp_path, 2))
+    assert result.code == 2
+    assert "No space left on device. The same command goes on with it" in result.err
+    assert [trial.state for trial in stored(tmp_path)] == [TrialState.RUNNING]  # and not FAIL
+    assert train(*QUICK, *in_folder(tmp_path, 2)).code == 0
+    assert {row["state"] for row in rows(tmp_path)} == {"COMPLETE"}
+
+
+def test_on_a_terminal_a_table_shows_what_is_at_work(train, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "140")
+    result = train(*QUICK, *in_folder(tmp_path, 1))
+    assert result.code == 0, result.err
+    assert "0 of 1 done, 0 pruned, 0 running" in result.out
+    assert "cross-validation" in result.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
+def test_a_launcher_runs_the_trials_side_by_side(tmp_path, launcher):
+    package = {"submitit_local": "hydra_plugins.hydra_submitit_launcher", "ray": "hydra_plugins.hydra_ray_launcher"}
+    pytest.importorskip(package[launcher], reason=f"the launcher {launcher} is not installed")
+    options = [f"hydra/launcher={launcher}", "hydra.sweeper.jobs=2", *LAUNCHERS[launcher]]
+    command = [sys.executable, "-m", "fer_lightning.train", *QUICK, *options, *in_folder(tmp_path, 4)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [row["trial"] for row in rows(tmp_path)] == ["0", "1", "2", "3"]
+    assert {row["state"] for row in rows(tmp_path)} == {"COMPLETE"}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, train):
-    """The five trials of a search that nobody stopped."""
+    """The four trials of a search that nobody stopped."""
     folder = tmp_path_factory.mktemp("sweeps") / "undisturbed"
-    assert train(*QUICK, *KILLED, *in_folder(folder, 5)).code == 0
+    assert train(*QUICK, *KILLED, *in_folder(folder, 4)).code == 0
     return folder
 
 
@@ -282,16 +416,24 @@ def what_was_found(folder: Path) -> list[dict[str, str]]:
     [(6, "sqlite"), *(pytest.param(20, storage, marks=pytest.mark.slow) for storage in ("sqlite", "journal"))],
 )
 def test_a_search_killed_at_random_ends_as_one_that_was_not(undisturbed, tmp_path, kills, storage):
-    found = forked(kills, kills, "1", *QUICK, *KILLED, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 5))
+    found = forked(kills, kills, "1", *QUICK, *KILLED, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 4))
     assert what_was_found(tmp_path) == what_was_found(undisturbed)
-    assert [row["trial"] for row in rows(tmp_path)] == ["0", "1", "2", "3", "4"]
+    assert [row["trial"] for row in rows(tmp_path)] == ["0", "1", "2", "3"]
     if storage == "sqlite":
-        assert [trial.number for trial in stored(tmp_path)] == list(range(5))
+        assert [trial.number for trial in stored(tmp_path)] == list(range(4))
     assert found["changed"] == []
     assert sum(found["trained"].values()) - len(found["trained"]) <= kills  # an epoch that was under way, at each kill
 
 
-@pytest.mark.parametrize(("workers", "storage"), [(2, "sqlite"), (3, "sqlite"), (2, "journal"), (3, "journal")])
+@pytest.mark.parametrize(
+    ("workers", "storage"),
+    [
+        (2, "sqlite"),
+        pytest.param(3, "sqlite", marks=pytest.mark.slow),
+        pytest.param(2, "journal", marks=pytest.mark.slow),
+        (3, "journal"),
+    ],
+)
 def test_workers_share_the_trials_of_one_study(tmp_path, workers, storage):
     found = forked(0, 0, str(workers), *QUICK, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 6))
     assert found["statuses"] == [0] * workers

@@ -102,10 +102,12 @@ def run_batch(study: Study, trials: Sequence[Trial], launch: Launch, progress: S
     try:
         outcomes = launch([command_line(study, trial) for trial in trials], trials[0].number)
     except BaseException as error:
-        on_purpose = isinstance(error, Stopped) or not any(HOST in trial.user_attrs for trial in trials)
+        numbers = {trial.number for trial in trials}
+        begun = any(HOST in other.user_attrs for other in study.trials() if other.number in numbers)
+        on_purpose = isinstance(error, Stopped) or not begun
         for trial in trials:
             study.leave(trial, on_purpose)
-        if on_purpose and isinstance(error, Exception):
+        if not begun and isinstance(error, Exception):
             raise InputError(f"the launcher started no trial: {type(error).__name__}: {error}") from error
         if not isinstance(error, Exception) or of_the_machine(error):
             raise
