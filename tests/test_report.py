@@ -248,6 +248,24 @@ def test_runs_on_different_faces_are_not_compared(tmp_path):
     assert list(book.chosen) == ["conv_deep"]
 
 
+def test_figures_of_ferplus_stand_in_a_table_of_their_own(tmp_path):
+    write_run(tmp_path / "a", "conv_deep", right=70, n=100)
+    folder = write_run(tmp_path / "b", "conv_deep", data="ferplus", right=84, n=100)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for name in ("val/accuracy", "val/loss", "val/macro_f1", "train/accuracy", "train/loss"):
+        metrics[f"ferplus-{name}"] = metrics.pop(name)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    text = (folder / "history.csv").read_text()
+    (folder / "history.csv").write_text(re.sub(r"(?=val/|train/)", "ferplus-", text))
+    assert read_run(folder).accuracy == 0.84
+    made = command.report([tmp_path], tmp_path.with_name("plus")).read_text()
+    tables = [table for table in re.findall(r"<table.*?</table>", made, flags=re.DOTALL) if "val accuracy" in table]
+    assert ["84.00%" in table for table in tables] == [False, True]
+    assert ["70.00%" in table for table in tables] == [True, False]
+    assert "FER+" in tables[1]
+    assert "FER+" not in tables[0]
+
+
 def test_of_several_runs_of_a_network_the_most_accurate_stands_for_it(tmp_path):
     for name, right in (("a", 50), ("b", 70), ("c", 60)):
         write_run(tmp_path / name, right=right, n=100)

@@ -10,6 +10,9 @@ from fer_lightning.report.runs import Run
 RECIPES = {"conv_shallow": "paper_shallow", "conv_deep": "paper_deep", "conv_poster": "poster"}
 RECIPES |= {model.replace("conv", "hybrid"): recipe for model, recipe in RECIPES.items()}
 
+SOURCES = {"fer2013": " data.path=fer2013.zip", "ferplus": " data.path=fer2013.csv data.votes=fer2013new.csv"}
+"""What a command needs beside `data=...` for each data set."""
+
 
 @dataclass(frozen=True)
 class Book:
@@ -42,10 +45,7 @@ class Book:
         if recipe := RECIPES.get(model):
             words.append(f"experiment={recipe}")
         words.append(f"model={model}")
-        if self.data == "fer2013":
-            words.append("data=fer2013 data.path=fer2013.zip")
-        else:
-            words.append(f"data={self.data}")
+        words.append(f"data={self.data}{SOURCES.get(self.data, '')}")
         return " ".join(words)
 
 

@@ -2,7 +2,7 @@
 
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.report.blocks import Block, Matrix, Missing, Picture, Row, Section, Table
-from fer_lightning.report.book import Book
+from fer_lightning.report.book import SOURCES, Book
 from fer_lightning.report.results import percent
 from fer_lightning.visualize.errors import confused_pairs
 
@@ -30,7 +30,7 @@ def confusion_section(book: Book) -> Section:
                 Missing(
                     f"`{model}`: this run kept no confusion matrix. This makes one:",
                     f"python -m fer_lightning.evaluate checkpoint={run.folder}/checkpoints/best.ckpt data={run.data}"
-                    + (" data.path=fer2013.zip" if run.data == "fer2013" else ""),
+                    + SOURCES.get(run.data, ""),
                 )
             )
     if shown:

@@ -11,10 +11,15 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.util.tensor_util import make_ndarray
 
+from fer_lightning.data.ferplus import PREFIX
+
 
 @dataclass
 class Events:
-    """By tag, then by epoch: scalars, pictures (PNG files) and tensors. What was written last counts."""
+    """By tag, then by epoch: scalars, pictures (PNG files) and tensors. What was written last counts.
+
+    Tags of FER+ are without their prefix: what a run's labels are, its metrics say.
+    """
 
     scalars: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     pictures: dict[str, dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
@@ -32,13 +37,14 @@ def read_events(folder: Path) -> Events:
     for path in sorted(folder.glob("events.out.tfevents.*")):
         for event in records(path):
             for value in event.summary.value:
+                tag = value.tag.removeprefix(PREFIX)
                 match value.WhichOneof("value"):
                     case "simple_value":
-                        events.scalars[value.tag][event.step] = value.simple_value
+                        events.scalars[tag][event.step] = value.simple_value
                     case "image":
-                        events.pictures[value.tag][event.step] = value.image.encoded_image_string
+                        events.pictures[tag][event.step] = value.image.encoded_image_string
                     case "tensor" if value.tensor.dtype != 7:  # not of strings: those are settings of the board
-                        events.tensors[value.tag][event.step] = make_ndarray(value.tensor)
+                        events.tensors[tag][event.step] = make_ndarray(value.tensor)
     return events
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_lightning.data.ferplus import prefix_of
 from fer_lightning.errors import InputError
 from fer_lightning.report.runs import HISTORY, METRICS, CrossValidation, Run, read_json, read_run
 from fer_lightning.report.searches import TRIALS, Search, read_search
@@ -24,7 +23,7 @@ class Found:
 def gather(paths: Sequence[Path]) -> Found:
     """Runs, cross-validations and searches at these folders or below them; what lies within one is none of its own.
 
-    Raises InputError for a folder that holds none of them, and for runs on FER+ labels beside others.
+    Raises InputError for a folder that holds none of them.
     """
     found: dict[Path, Run | CrossValidation | Search] = {}
     for path in paths:
@@ -35,12 +34,6 @@ def gather(paths: Sequence[Path]) -> Found:
             what = f"a run ({METRICS}, {HISTORY}) nor a search ({TRIALS})"
             raise InputError(f"{path}: neither {what} is in this folder or below it")
         found |= {place: read_folder(folder) for place, folder in below.items() if place not in found}
-    made = [one.metrics["data"] for one in found.values() if not isinstance(one, Search)]
-    if len({prefix_of(data) for data in made}) > 1:
-        raise InputError(
-            "among these are runs on FER+ labels and others; these are different tasks, whose figures share no table. "
-            "Give the folders of one kind"
-        )
     return Found(
         [one for one in found.values() if isinstance(one, Run)],
         [one for one in found.values() if isinstance(one, CrossValidation)],

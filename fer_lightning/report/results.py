@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 
+from fer_lightning.data.ferplus import NAME, TITLE, title_of
 from fer_lightning.progress import duration
 from fer_lightning.report.blocks import Block, Missing, Section, Table, Words
-from fer_lightning.report.book import Book
+from fer_lightning.report.book import SOURCES, Book
 from fer_lightning.report.runs import Run
 from fer_lightning.scores import mean_and_sd
 
@@ -15,7 +16,7 @@ def results(book: Book) -> Section:
     """Tables of all that was measured, and what to keep in mind while reading them."""
     section = Section("results", "Results")
     if book.found.runs:
-        section.blocks += [training_table(book.found.runs), *notes(book)]
+        section.blocks += [*training_tables(book.found.runs), *notes(book)]
     else:
         section.blocks.append(
             Missing("No training run is among these folders. This makes one:", book.command("conv_deep"))
@@ -33,7 +34,15 @@ def between(interval: tuple[float, float] | list[float] | None) -> str:
     return "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
 
 
-def training_table(runs: list[Run]) -> Table:
+def apart(rows: dict[str, list[list[str]]]) -> Iterator[tuple[list[list[str]], str]]:
+    """Rows by data set as one table, and those of FER+ as another: other labels, so never in one column."""
+    if usual := [row for data, own in sorted(rows.items()) if data != NAME for row in own]:
+        yield usual, ""
+    if other := rows.get(NAME):
+        yield other, f"{TITLE} labels, another task than FER2013's. "
+
+
+def training_tables(runs: list[Run]) -> Iterator[Table]:
     """A row a run, the most accurate of a data set first."""
     headings = [
         "network",
@@ -46,14 +55,14 @@ def training_table(runs: list[Run]) -> Table:
         "macro F1",
         "train",
     ]
-    rows = []
+    rows: dict[str, list[list[str]]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (run.data, -run.accuracy)):
         kept = run.metrics
         ended = f"{kept['epochs']}" if kept.get("finished", True) else f"{kept['epochs']}, unfinished"
-        rows.append(
+        rows[run.data].append(
             [
                 f"`{run.model}`\n{run.folder}",
-                run.data,
+                title_of(run.data),
                 f"{kept['parameters']:,}" if "parameters" in kept else "",
                 ended,
                 str(kept["best_epoch"] + 1),
@@ -65,7 +74,9 @@ def training_table(runs: list[Run]) -> Table:
                 duration(kept["seconds"]) if "seconds" in kept else "",
             ]
         )
-    return Table([*headings, "seed", "time"], rows, "Best epoch by validation accuracy; Wilson's score interval.")
+    for held, labels in apart(rows):
+        words = f"{labels}Best epoch by validation accuracy; Wilson's score interval."
+        yield Table([*headings, "seed", "time"], held, words)
 
 
 def notes(book: Book) -> Iterator[Words]:
@@ -89,23 +100,27 @@ def seeds(runs: list[Run]) -> Iterator[Table]:
     for run in runs:
         seed, accuracies = run.metrics["seed"], groups[run.model, run.data]
         accuracies[seed] = max(run.accuracy, accuracies.get(seed, 0.0))
-    rows = []
+    rows: dict[str, list[list[str]]] = defaultdict(list)
     for (model, data), accuracies in groups.items():
         if len(accuracies) > 1:
             spread = mean_and_sd(list(accuracies.values()))
-            rows.append([f"`{model}`", data, str(len(accuracies)), percent(spread["mean"]), percent(spread["sd"])])
-    if rows:
-        yield Table(["network", "data", "seeds", "mean accuracy", "standard deviation"], rows, "Over seeds.")
+            rows[data].append(
+                [f"`{model}`", title_of(data), str(len(accuracies)), percent(spread["mean"]), percent(spread["sd"])]
+            )
+    for held, labels in apart(rows):
+        headings = ["network", "data", "seeds", "mean accuracy", "standard deviation"]
+        yield Table(headings, held, f"{labels}Over seeds.")
 
 
 def evaluations(book: Book) -> Iterator[Block]:
     """What `fer_lightning.evaluate` left in the runs."""
-    rows = []
+    rows: dict[str, list[list[str]]] = defaultdict(list)
     for run, (path, figures) in chain.from_iterable(((run, one) for one in run.evaluations) for run in book.found.runs):
-        rows.append(
+        data = figures.get("data", run.data)
+        rows[data].append(
             [
                 f"`{figures.get('model', run.model)}`\n{path.parent}",
-                figures.get("data", run.data),
+                title_of(data),
                 figures["split"],
                 figures.get("tta", "none"),
                 percent(figures["accuracy"]),
@@ -117,12 +132,12 @@ def evaluations(book: Book) -> Iterator[Block]:
             ]
         )
     headings = ["network", "data", "split", "views", "accuracy", "95 % interval", "without copies", "macro F1", "ECE"]
-    if rows:
+    for held, labels in apart(rows):
         caption = "Evaluations. Without copies: of images that do not stand in train. ECE: expected calibration error."
-        yield Table([*headings, "images"], rows, caption)
-    elif book.found.runs:
+        yield Table([*headings, "images"], held, labels + caption)
+    if not rows and book.found.runs:
         best = max(book.found.runs, key=lambda run: run.accuracy)
-        data = f"data={best.data}" + (" data.path=fer2013.zip" if best.data == "fer2013" else "")
+        data = f"data={best.data}{SOURCES.get(best.data, '')}"
         yield Missing(
             "No run has been evaluated yet: accuracy without copies, calibration, the test split. This does it:",
             f"python -m fer_lightning.evaluate checkpoint={best.folder}/checkpoints/best.ckpt {data} split=val",
@@ -131,18 +146,19 @@ def evaluations(book: Book) -> Iterator[Block]:
 
 def cross_validations(book: Book) -> Iterator[Table]:
     """Cross-validated settings with their spread."""
-    rows = [
-        [
-            f"`{kept['model']}`\n{one.folder}",
-            kept["data"],
-            str(len(kept["cv/scores"])),
-            percent(kept["cv/mean"]),
-            percent(kept["cv/std"]),
-            " ".join(percent(score, 1) for score in kept["cv/scores"]),
-        ]
-        for one in book.found.validations
-        for kept in (one.metrics,)
-    ]
-    if rows:
-        headings = ["network", "data", "folds", "mean accuracy", "standard deviation", "each fold"]
-        yield Table(headings, rows, "Cross-validation on the training part.")
+    rows: dict[str, list[list[str]]] = defaultdict(list)
+    for one in book.found.validations:
+        kept = one.metrics
+        rows[kept["data"]].append(
+            [
+                f"`{kept['model']}`\n{one.folder}",
+                title_of(kept["data"]),
+                str(len(kept["cv/scores"])),
+                percent(kept["cv/mean"]),
+                percent(kept["cv/std"]),
+                " ".join(percent(score, 1) for score in kept["cv/scores"]),
+            ]
+        )
+    headings = ["network", "data", "folds", "mean accuracy", "standard deviation", "each fold"]
+    for held, labels in apart(rows):
+        yield Table(headings, held, f"{labels}Cross-validation on the training part.")

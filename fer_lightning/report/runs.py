@@ -130,8 +130,8 @@ def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         content = unprefixed(content) if isinstance(content, dict) else content
         missing = [key for key in needed if key not in content]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-    if missing or not isinstance(content, dict):
+    if missing:
         raise InputError(f"{path}: not written by this project; it holds no {', '.join(missing)}")
     return content
