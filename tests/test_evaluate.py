@@ -16,7 +16,7 @@ from scipy.stats import chi2
 from skimage.feature import hog as reference_hog
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as reference_confusion
-from small_sets import csv_text, encoded, pictures
+from small_sets import csv_text, encoded, in_csv_order, pictures
 
 from fer_lightning.calibration import expected_calibration_error, fit_temperature, with_temperature
 from fer_lightning.checkpoints import load_classifier
@@ -83,12 +83,12 @@ def checkpoint(runs):
 
 @pytest.fixture
 def leaky(tmp_path):
-    """A csv whose val holds one exact and one mirrored copy of training images; no PrivateTest."""
-    made = pictures(seed=1, counts=(4, 2, 0))
+    """A csv whose val copies the first training image and mirrors the last one; no PrivateTest."""
+    made = in_csv_order(pictures(seed=1, counts=(4, 2, 0)))
     train = [picture for picture in made if picture.split == TRAIN]
     val = [picture for picture in made if picture.split == VAL]
     exact = val[0]._replace(jpeg=train[0].jpeg)
-    mirrored = val[1]._replace(jpeg=encoded(np.ascontiguousarray(train[1].pixels[:, ::-1]), "PNG"))
+    mirrored = val[1]._replace(jpeg=encoded(np.ascontiguousarray(train[-1].pixels[:, ::-1]), "PNG"))
     path = tmp_path / "leaky.csv"
     path.write_text(csv_text([*train, exact, mirrored, *val[2:]]))
     return path
