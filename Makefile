@@ -53,6 +53,6 @@ report: setup  ## one page of figures and tables from the runs in runs/: runs/re
 STUDY ?= $(firstword $(shell ls -t runs/*/study.db runs/*/study.journal 2> /dev/null))
 dashboard: setup  ## the newest search of runs/ in optuna-dashboard (STUDY=runs/.../study.db, or the URL of a database)
 	@test -n '$(STUDY)' || { echo "error: no search in runs/; give STUDY=FOLDER/study.db, or the URL of a database" >&2; exit 2; }
-	$(BIN)/optuna-dashboard $(if $(findstring .db,$(STUDY)),sqlite:///)$(STUDY)
+	$(BIN)/optuna-dashboard $(if $(filter %.db,$(STUDY)),sqlite:///)$(STUDY)
 
 .PHONY: dashboard help setup train test test-slow coverage reliability check format bench tensorboard report
