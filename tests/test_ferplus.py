@@ -187,10 +187,6 @@ def test_every_figure_of_a_run_and_of_its_evaluation_is_named_ferplus(source, tr
     report = gather([run])
     assert [one.accuracy for one in report.runs] == [metrics["ferplus-val/accuracy"]]
     assert [figures["data"] for _, figures in report.runs[0].evaluations] == ["ferplus"]
-    ended = train("data.images=140", *network, *settings, f"hydra.run.dir={tmp_path / 'other'}")
-    assert ended.code == 0, ended.err
-    with pytest.raises(InputError, match="different tasks"):
-        gather([run, tmp_path / "other"])
 
 
 def test_folds_of_ferplus_are_named_too(source, train, tmp_path):
