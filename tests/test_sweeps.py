@@ -300,6 +300,15 @@ def test_a_search_that_cannot_work_is_refused_before_any_training(train, tmp_pat
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_an_interval_without_a_study_is_refused_and_with_one_is_a_space(train, tmp_path):
+    words = ["--multirun", *SMALL, *CPU, "model.hidden=[4]", "optimizer.lr=interval(0.1, 1)", *in_folder(tmp_path, 2)]
+    result = train(*(word for word in words if "n_trials" not in word))
+    assert result.code == 2
+    assert "hydra/sweeper=study" in result.err
+    assert train(*words, "hydra/sweeper=study").code == 0
+    assert all(0.1 <= float(row["optimizer.lr"]) <= 1 for row in rows(tmp_path))
+
+
 def test_a_study_is_not_gone_on_with_in_another_space_or_with_other_settings(searched, train):
     folder, _ = searched
     result = train(*QUICK, *in_folder(folder, 9), "optimizer.lr=tag(log, interval(1e-3, 1))")

@@ -19,6 +19,7 @@ from fer_lightning.search.results import BEST, TRIALS, best_trials
 from fer_lightning.search.space import hydra_text
 from fer_lightning.search.study import Study
 
+WITH_UNIT = {"parameters": "{:,.0f} parameters", "latency": "{:.2f} ms", "seconds": "{:.0f} s", "macro_f1": "F1 {:.3f}"}
 MOST = 10
 """Trials in a table."""
 
@@ -104,7 +105,9 @@ class SearchProgress:
             for trial in best_trials(self.study)[: MOST // 2]:
                 table.add_row(str(trial.number), "", score_of(trial, self.study), *values_of(trial, self.study))
             done = len(trials) - len(running)
-            return Group(table, ProgressBar(self.study.total, done, width=40), Text(self.state()))
+            line = Table.grid(padding=(0, 1))
+            line.add_row(ProgressBar(self.study.total, done, width=20), Text(self.state()))
+            return Group(table, line)
         return Text("")
 
 
@@ -130,12 +133,12 @@ def score_of(trial: FrozenTrial, study: Study) -> str:
     if trial.state != TrialState.COMPLETE:
         folds = len(kept.get("folds", []))
         return trial.state.name.lower() + (f" after {folds} fold{'s' * (folds > 1)}" if folds else "")
-    others = "".join(
-        f", {name} {shown(value)}"
+    others = [
+        WITH_UNIT.get(name, name + " {:.4g}").format(value)
         for name, value in zip(study.settings["objectives"], trial.values, strict=True)
         if name != "accuracy"
-    )
-    return f"{kept['cv/mean']:.2%} ± {kept['cv/std']:.2%}{others}"
+    ]
+    return ", ".join([f"{kept['cv/mean']:.2%} ± {kept['cv/std']:.2%}", *others])
 
 
 def print_results(console: Console, study: Study) -> None:
@@ -144,7 +147,7 @@ def print_results(console: Console, study: Study) -> None:
     title = "the Pareto front" if len(study.settings["objectives"]) > 1 else "the best"
     table = Table(title=f"{study.name}: {title} of {len(trials)} trials", title_justify="left")
     for heading in ("trial", "mean ± sd", *(key.rpartition(".")[2] for key in study.space.dimensions)):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for trial in best[:MOST]:
         table.add_row(str(trial.number), score_of(trial, study), *values_of(trial, study))
     if best:
