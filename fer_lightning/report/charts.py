@@ -26,7 +26,7 @@ OTHERS = ("#4f97a3", "#a3794f", "#7d9b4a", "#a05fb0", "#cc6f6f")
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its name, the number of the epoch (from 1) and the value of each point."""
+    """One curve: its name (none: not in the legend), the number of the epoch (from 1) and the value of each point."""
 
     name: str
     epochs: Sequence[float]
@@ -65,7 +65,7 @@ def curves(panels: Sequence[Panel], columns: int = 2) -> Figure:
                     {"linestyle": (0, (4, 2)), "linewidth": 1.4} if line.dashed else {"linewidth": 1.9}
                 )
                 few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(line.epochs) <= 12 else {}
-                axes.plot(line.epochs, line.values, color=line.colour, label=line.name, **style, **few)
+                axes.plot(line.epochs, line.values, color=line.colour, label=line.name or "_", **style, **few)
             axes.set_title(panel.title, loc="left")
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

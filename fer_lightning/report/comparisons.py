@@ -65,8 +65,9 @@ def curve_panels(runs: list[Run]) -> list[Panel]:
             epochs = [epoch + 1 for epoch in run.history["epoch"]]
             for split in ("val", "train"):
                 values = run.history[f"{split}/{quantity}"]
-                lines.append(Line(f"{run.model}, {split}", epochs, values, colour_of(run.model), split == "train"))
-        panels.append(Panel(quantity, lines, percent=quantity == "accuracy"))
+                dashed = split == "train"
+                lines.append(Line("" if dashed else run.model, epochs, values, colour_of(run.model), dashed))
+        panels.append(Panel(f"{quantity} on val, dashed on train", lines, percent=quantity == "accuracy"))
     return panels
 
 
@@ -131,7 +132,9 @@ def gain_table(pairs: list[tuple[str, Run, Run]], paper: bool = False) -> Table:
         deep, shallow = POSTER["deep"], POSTER["shallow"]
         points = f"{100 * (deep - shallow):+.2f}"
         rows.append(["the paper's", percent(deep), percent(shallow), points, "", f"{POSTER['gain']:+.2%}"])
-    return Table(["", "first", "second", "difference, points", "95 % interval", "relative gain"], rows)
+    return Table(
+        ["", "the first's accuracy", "the second's", "difference, points", "95 % interval", "relative gain"], rows
+    )
 
 
 def paired_words(first: Run, second: Run) -> Iterator[Words]:
