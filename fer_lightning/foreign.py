@@ -14,10 +14,11 @@ from hydra._internal.utils import get_args_parser
 
 from fer_lightning.errors import InputError
 
-LARGEST = 32 << 10
+LARGEST = 8 << 10
 """Bytes of a file of settings; ours have one or two thousand."""
 
 MOST_FILES = 1000
+DEEPEST = 50
 
 _OVERRIDE = re.compile(r"\+{0,2}(?!hydra\b)\w+([./]\w+)*=[^\n]*")
 _REACHES_HYDRA = re.compile(r"(^|[^\w-])hydra($|[^\w-])|_target_|\$\{")
@@ -26,7 +27,10 @@ _REACHES_HYDRA = re.compile(r"(^|[^\w-])hydra($|[^\w-])|_target_|\$\{")
 def best_overrides(path: Path) -> list[str]:
     """The overrides that a search's best.yaml holds. InputError for any other file, and what is no plain setting."""
     try:
-        content = yaml.safe_load(_text(path))
+        text = _text(path)
+        for _ in _scalars(text):  # not too deep for the loader
+            pass
+        content = yaml.safe_load(text)
         overrides = content["overrides"] if isinstance(content, dict) else None
     except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -76,7 +80,11 @@ def _require_settings_only_in(folder: Path) -> None:
 
 def _scalars(text: str) -> Iterator[str]:
     """Every key and value of a YAML text; aliases are not followed, so that a bomb of them does not unfold."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"nested more than {DEEPEST} deep")
         if isinstance(event, yaml.ScalarEvent):
             yield event.value
 

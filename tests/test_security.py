@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import time
-import tracemalloc
 import zipfile
 import zlib
 from collections import Counter
@@ -113,11 +112,11 @@ SETTINGS = {
 def test_a_checkpoint_with_a_strangers_settings_is_refused_before_anything_is_allocated(kind, checkpoint, tmp_path):
     SETTINGS[kind](checkpoint["hyper_parameters"])
     path = saved(checkpoint, tmp_path)
-    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(InputError, match=r"stranger.ckpt: its (settings name no network|weights do not fit)"):
         load_classifier(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 10
 
 
 WEIGHTS = {
@@ -192,25 +191,32 @@ BILLION = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" f
     [
         BILLION + "overrides: *a59\n",
         "overrides: !!python/object/apply:os.system ['touch x']\n",
-        "[" * 30_000,
+        "[" * 8_000,
+        "- " * 4_000,
         "overrides: [" + "x, " * 600_000 + "]",
         "\0",
         "overrides: 7",
         "- 1",
     ],
-    ids=["a billion laughs", "a python object", "thirty thousand lists", "2 MB", "a zero", "a number", "a list"],
+    ids=[
+        "a billion laughs",
+        "a python object",
+        "eight thousand lists",
+        "four thousand items",
+        "2 MB",
+        "a zero",
+        "a number",
+        "a list",
+    ],
 )
 def test_a_best_yaml_of_another_kind_is_refused_in_bounded_memory_and_time(text, tmp_path):
     path = tmp_path / "best.yaml"
     path.write_text(text)
-    tracemalloc.start()
-    begin = time.perf_counter()
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(InputError, match=r"not the best\.yaml of a search"):
         best_overrides(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 200 << 20
-    assert time.perf_counter() - begin < 30
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+    assert time.process_time() - begin < 5
 
 
 FILES = {
