@@ -89,23 +89,28 @@ CHECKS: dict[str, tuple[Check, str]] = {
 or by Lightning (the rest of trainer)."""
 
 
+OF_TRAIN = ("early_stopping", "ema", "draw", "cv")
+GROUPS = ("data", "data.augment", "data.hog", "model", "optimizer", "schedule", "trainer", *OF_TRAIN)
+"""Keys that hold further keys."""
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain dicts, lists and numbers. Raises InputError for a value of the wrong type or out of range."""
-    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
-    if code := [
-        key
-        for key in flat({str(name): value for name, value in values.items()})
-        if key.rpartition(".")[2] == "_target_"
-    ]:
+    if code := [key for key in flat(values) if key.rpartition(".")[2] == "_target_"]:
         raise InputError(f"{code[0]}: settings are values; nothing here is built from a _target_")
+    for group in GROUPS:
+        node = values
+        for name in group.split("."):
+            node = node.get(name, {})
+            if not isinstance(node, dict):
+                raise InputError(f"{group}={node!r}: expected a group of settings")
     for key, (check, expected) in CHECKS.items():
-        node: Any = values
+        node = values
         *parents, name = key.split(".")
         for parent in parents:
             node = node.get(parent, {})
-        if not isinstance(node, dict):
-            raise InputError(f"{'.'.join(parents)}={node!r}: expected a group of settings")
         if name in node and not check(node[name]):
             raise InputError(f"{key}={node[name]!r}: expected {expected}")
     return {str(key): value for key, value in values.items()}

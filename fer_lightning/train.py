@@ -36,7 +36,7 @@ class KeepSettings(Callback):
     """
 
     def __init__(self, config: DictConfig, folder: Path):
-        hydra = HydraConfig.instance().cfg
+        hydra: Any = HydraConfig.instance().cfg
         assert hydra is not None
         self.folder = folder / ".hydra"
         self.content = {"config": config, "hydra": hydra, "overrides": hydra.hydra.overrides.task}

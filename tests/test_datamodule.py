@@ -32,6 +32,7 @@ def test_mean_and_deviation_are_those_of_the_training_part_alone(opened):
     assert float(statistics.std) == pytest.approx((train - train.mean(axis=0)).std(), rel=1e-5)
     features = datamodule.tensors.hog[0, datamodule.rows[TRAIN]].numpy()
     np.testing.assert_allclose(statistics.hog_mean, features.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(statistics.hog_std, features.std(axis=0).clip(1e-3), atol=1e-4)
     everything = datamodule.tensors.images.numpy().mean(axis=0)
     assert np.abs(everything - statistics.mean.numpy()).max() > 0.1
 

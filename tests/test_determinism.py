@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from fer_lightning.checkpoints import read_checkpoint
+from fer_lightning.data.augmentation import Augmentation
+from fer_lightning.data.batches import Batches, FaceTensors
 
 EVERYTHING = [
     "data.images=140",
@@ -69,3 +71,14 @@ def test_the_same_seed_gives_the_same_weights_twice_on_a_gpu(tmp_path):
             check=True,
         )
     assert_same(weights(tmp_path / "first"), weights(tmp_path / "second"))
+
+
+def test_each_epoch_has_an_order_of_its_own_and_the_same_one_again():
+    images = torch.arange(100, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 48, 48)
+    batches = Batches(FaceTensors(images, torch.zeros(100).long()), torch.arange(100), 50, 3, Augmentation())
+    orders = []
+    for epoch in (0, 1, 0):
+        batches.set_epoch(epoch)
+        orders.append(torch.cat([batch.images[:, 0, 0, 0] for batch in batches]).tolist())
+    assert orders[0] == orders[2] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(100))

@@ -10,6 +10,7 @@ from fer_lightning.classifiers import build_classifier
 from fer_lightning.commands import CONF
 from fer_lightning.config import plain
 from fer_lightning.errors import InputError
+from fer_lightning.networks import HybridNetwork
 from fer_lightning.networks import ConvNetwork
 from fer_lightning.networks.layers import ConvBlock, ConvLayer
 
@@ -126,3 +127,12 @@ def test_a_block_computes_conv_norm_relu_dropout_pool_in_this_order():
         expected = F.max_pool2d(maps, 2)
         torch.manual_seed(1)
         torch.testing.assert_close(block(images), expected)
+
+
+def test_a_hybrid_network_hears_its_hog_and_its_picture():
+    network = HybridNetwork([{"filters": 2, "pool": 8}], [8], hog_length=5).eval()
+    torch.nn.init.normal_(network.head.scores.weight)
+    images, features = torch.rand(4, 1, 48, 48, requires_grad=True), torch.rand(4, 5, requires_grad=True)
+    network(images, features).square().sum().backward()
+    assert (features.grad.abs().sum(dim=0) > 0).any()
+    assert images.grad.abs().sum() > 0

@@ -388,3 +388,12 @@ def test_a_csv_of_real_images_gives_the_faces_of_the_archive(real, fer2013, tmp_
     assert same(faces[0], faces[2])
     labelled = {(image.tobytes(), label) for image, label in zip(real.images, real.labels, strict=True)}
     assert {(image.tobytes(), label) for image, label in zip(faces[0].images, faces[0].labels, strict=True)} <= labelled
+
+
+@pytest.mark.parametrize(("low", "high"), [(100, 256), (0, 10), (10, 100)])
+def test_pixels_of_one_length_are_read_as_the_numbers_that_stand_there(low, high, tmp_path):
+    """Numbers of one, two or three digits alone: no other number of the file can betray a wrong place."""
+    images = np.random.default_rng(low).integers(low, high, (14, 2304))
+    rows = [f"{row % 7},{' '.join(map(str, image))},Training" for row, image in enumerate(images)]
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "\n".join(rows) + "\n")
+    np.testing.assert_array_equal(read_faces(tmp_path / "fer2013.csv").images.reshape(14, -1), images)
