@@ -156,7 +156,7 @@ def mistakes(subject: Subject) -> Pictures:
     confident, doubtful = errors.confident_mistakes(answers, labels), errors.probably_mislabelled(answers, labels)
     for name, rows, words in (
         ("mistakes", confident, f"{title}: the most confident mistakes"),
-        ("doubtful-labels", doubtful[:24], f"{title}: {len(doubtful):,} labels are probably wrong, the worst first"),
+        ("doubtful-labels", doubtful[:24], f"{title}: {len(doubtful):,} labels in doubt, the worst first"),
     ):
         yield name, errors.mistakes_figure(images, answers, labels, rows, EXPRESSIONS, words)
     yield "precision-recall", precision_recall_figure(answers.numpy(), labels.numpy(), EXPRESSIONS, title)
