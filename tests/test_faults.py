@@ -52,6 +52,28 @@ def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_never_stopped(s
     assert outcome["runs"][0]["different"] == []
 
 
+KILLED_IN_ITS_FOURTH_EPOCH = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from kills import RUNS, EventAccumulator, die_at_replacement, exit_status, forked
+folder = Path(sys.argv[2])
+status = exit_status(forked([*RUNS[1], f"hydra.run.dir={folder}"], lambda: die_at_replacement(11, False)))
+events = EventAccumulator(str(folder / "tensorboard")).Reload()
+rows = (folder / "history.csv").read_text().splitlines()[1:]
+print(json.dumps([status, len(rows), [event.step for event in events.Scalars("val/accuracy")]]))
+"""
+
+
+def test_the_curves_of_a_killed_run_reach_as_far_as_its_checkpoint(tmp_path):
+    command = [sys.executable, "-c", KILLED_IN_ITS_FOURTH_EPOCH, str(KILLS.parent), str(tmp_path / "run")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    status, rows, steps = json.loads(told.stdout)
+    assert status == -signal.SIGKILL
+    assert rows >= 3
+    assert steps[: rows - 1] == list(range(rows - 1))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, train) -> Path:
     folder = tmp_path_factory.mktemp("run") / "whole"

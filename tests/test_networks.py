@@ -10,8 +10,7 @@ from fer_lightning.classifiers import build_classifier
 from fer_lightning.commands import CONF
 from fer_lightning.config import plain
 from fer_lightning.errors import InputError
-from fer_lightning.networks import HybridNetwork
-from fer_lightning.networks import ConvNetwork
+from fer_lightning.networks import ConvNetwork, HybridNetwork
 from fer_lightning.networks.layers import ConvBlock, ConvLayer
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
