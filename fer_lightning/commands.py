@@ -143,8 +143,8 @@ def explain(error: Exception, config_name: str) -> str:
         return f"{key}: {str(cause).splitlines()[0]}"
     if "BasicSweeper does not support sweep type" in str(error):
         return (
-            "an interval is searched by a study: add sweeps=lr_reg_hidden or another of its files, or, for a space that "
-            "is on the command line alone, hydra/sweeper=study cv.folds=5"
+            "an interval is searched by a study: add sweeps=lr_reg_hidden or another of its files, or, for a space "
+            "that is on the command line alone, hydra/sweeper=study cv.folds=5"
         )
     lines = [line for line in str(error).splitlines() if line.strip()]
     return " ".join(line.strip() for line in lines[:3])

@@ -422,7 +422,7 @@ def what_was_found(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(
     ("kills", "storage"),
-    [(6, "sqlite"), *(pytest.param(20, storage, marks=pytest.mark.slow) for storage in ("sqlite", "journal"))],
+    [(5, "sqlite"), *(pytest.param(20, storage, marks=pytest.mark.slow) for storage in ("sqlite", "journal"))],
 )
 def test_a_search_killed_at_random_ends_as_one_that_was_not(undisturbed, tmp_path, kills, storage):
     found = forked(kills, kills, "1", *QUICK, *KILLED, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 4))
@@ -440,13 +440,13 @@ def test_a_search_killed_at_random_ends_as_one_that_was_not(undisturbed, tmp_pat
         (2, "sqlite"),
         pytest.param(3, "sqlite", marks=pytest.mark.slow),
         pytest.param(2, "journal", marks=pytest.mark.slow),
-        (3, "journal"),
+        pytest.param(3, "journal", marks=pytest.mark.slow),
     ],
 )
 def test_workers_share_the_trials_of_one_study(tmp_path, workers, storage):
-    found = forked(0, 0, str(workers), *QUICK, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 6))
+    found = forked(0, 0, str(workers), *QUICK, f"hydra.sweeper.storage={storage}", *in_folder(tmp_path, 5))
     assert found["statuses"] == [0] * workers
-    assert [row["trial"] for row in rows(tmp_path)] == [str(number) for number in range(6)]
+    assert [row["trial"] for row in rows(tmp_path)] == [str(number) for number in range(5)]
     assert {row["tries"] for row in rows(tmp_path)} == {"1"}
     assert {row["state"] for row in rows(tmp_path)} <= {"COMPLETE", "PRUNED"}
     assert set(found["trained"].values()) == {1}
