@@ -114,4 +114,6 @@ class DrawConfusion(Callback):
             for split, matrix in matrices.items():
                 picture = confusion_picture(matrix.cpu().numpy(), EXPRESSIONS, split)
                 writer.add_image(f"{figure_prefix(trainer)}confusion_matrix/{split}", picture, trainer.current_epoch)
-                writer.add_tensor(f"confusion_counts/{split}", matrix.cpu(), trainer.current_epoch)
+                writer.add_tensor(
+                    f"{figure_prefix(trainer)}confusion_counts/{split}", matrix.cpu(), trainer.current_epoch
+                )
