@@ -6,6 +6,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from torch.nn import functional as F
 
+from fer_lightning.callbacks import StopEarly
 from fer_lightning.config import plain
 from fer_lightning.data.batches import Batch
 from fer_lightning.errors import InputError
@@ -138,3 +139,23 @@ def test_statistics_of_the_training_part_travel_in_the_network(compose):
     torch.testing.assert_close(normalised, (batch.images - statistics.mean) / statistics.std)
     features = classifier.normalization.hog(batch.hog)
     torch.testing.assert_close(features, (batch.hog - statistics.hog_mean) / statistics.hog_std)
+
+
+def test_a_plateau_schedule_remembers_its_bad_epochs_in_the_checkpoint(compose):
+    config = plain(compose(*SMALL, "schedule=plateau"))
+    first, second = new_classifier(config), new_classifier(config)
+    checkpoint: dict = {}
+    first.configure_optimizers()
+    first.plateau.num_bad_epochs, first.plateau.best = 3, 0.125
+    first.on_save_checkpoint(checkpoint)
+    second.on_load_checkpoint(checkpoint)
+    second.configure_optimizers()
+    second.on_train_start()
+    assert (second.plateau.num_bad_epochs, second.plateau.best) == (3, 0.125)
+
+
+def test_early_stopping_waits_for_accuracy_to_rise():
+    rising, falling = StopEarly(2), StopEarly(2)
+    assert not any(rising._evaluate_stopping_criteria(torch.tensor(0.1 * epoch))[0] for epoch in range(8))
+    stops = [falling._evaluate_stopping_criteria(torch.tensor(-0.1 * epoch))[0] for epoch in range(3)]
+    assert stops == [False, False, True]
