@@ -1,9 +1,10 @@
 """Searches in forked processes, which saves importing torch for each: killed at random times, or several at once.
 
 python forked_searches.py KILLS SEED LONGEST WORKERS OVERRIDES...: starts WORKERS searches; KILLS times, one of them is
-killed after up to LONGEST seconds and started again. With `alone` after the number of WORKERS (`3,alone`), one is
-killed when LONGEST epochs have been trained, and stays dead. Prints as JSON: which finished folds a later process
-touched, how often each epoch of each fold was trained, and how each search ended.
+killed after up to LONGEST seconds of running trials (one time in five: while it starts) and begun again. With `alone`
+after the number of WORKERS (`3,alone`), one is killed when LONGEST epochs have been trained, and stays dead. Prints as
+JSON: which finished folds a later process touched, how often each epoch of each fold was trained, and how each search
+ended.
 """
 
 import json
@@ -16,19 +17,19 @@ import time
 import traceback
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-import fer_lightning.search.search
 import fer_lightning.search.trial  # noqa: F401
 from fer_lightning.history import History
+from fer_lightning.search import search as search_chapter
 from fer_lightning.train import main
 
 EPOCHS = "epochs.log"
 
 
-def forked(kills: int, seed: int, workers: str, *overrides: str, longest: float = 2.0) -> dict[str, Any]:
+def forked(kills: int, seed: int, workers: str, *overrides: str, longest: float = 1.0) -> dict[str, Any]:
     """Run this file and return what it prints; what the searches print is shown when one of them fails."""
     arguments = [str(kills), str(seed), str(longest), workers, *overrides]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -51,12 +52,22 @@ def note_epochs(folder: Path) -> None:
     History.on_train_epoch_end = noted
 
 
-def start(overrides: list[str], folder: Path, number: int) -> int:
+class Search(NamedTuple):
+    process: int
+    running: int
+    """A pipe that holds a byte from when the search runs trials."""
+
+
+def start(overrides: list[str], folder: Path) -> Search:
+    running, tells = os.pipe()
     child = os.fork()
     if child:
-        return child
+        os.close(tells)
+        return Search(child, running)
     torch.set_num_threads(1)
     note_epochs(folder)
+    run_all = search_chapter.run_all
+    search_chapter.run_all = lambda *given: (os.write(tells, b"!"), run_all(*given))
     status = 1
     try:
         sys.argv = ["train", *overrides]
@@ -80,23 +91,28 @@ def trained(folder: Path) -> Counter[str]:
 def run(kills: int, seed: int, longest: float, workers: int, again: bool, overrides: list[str]) -> int:
     folder = next(Path(word.partition("=")[2]) for word in overrides if word.startswith("hydra.sweep.dir="))
     draw = random.Random(seed)
-    searches = {number: start(overrides, folder, number) for number in range(workers)}
+    searches = {number: start(overrides, folder) for number in range(workers)}
     kept: dict[str, int] = {}
     changed: list[str] = []
     for _ in range(kills):
-        if again:
-            time.sleep(draw.uniform(0, longest))
-        else:
+        victim = draw.choice(sorted(searches))
+        if not again:
             while trained(folder).total() < longest:  # in the middle of a trial
                 time.sleep(0.01)
-        victim = draw.choice(sorted(searches))
-        os.kill(searches[victim], signal.SIGKILL)
-        os.waitpid(searches.pop(victim), 0)
+        elif draw.random() < 0.8:
+            os.read(searches[victim].running, 1)
+            time.sleep(draw.uniform(0, longest))
+        else:
+            time.sleep(draw.uniform(0, 1))
+        killed = searches.pop(victim)
+        os.kill(killed.process, signal.SIGKILL)
+        os.waitpid(killed.process, 0)
+        os.close(killed.running)
         changed += [path for path, when in finished_folds(folder).items() if kept.get(path, when) != when]
         kept = finished_folds(folder)
         if again:
-            searches[victim] = start(overrides, folder, victim)
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(search, 0)[1]) for search in searches.values()]
+            searches[victim] = start(overrides, folder)
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(search.process, 0)[1]) for search in searches.values()]
     changed += [path for path, when in kept.items() if finished_folds(folder).get(path) != when]
     print(json.dumps({"changed": changed, "statuses": statuses, "kept": len(kept), "trained": trained(folder)}))
     return max(statuses, default=0)

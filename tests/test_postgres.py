@@ -78,7 +78,9 @@ def test_workers_share_the_trials_of_one_study(tmp_path, database, workers):
 def test_three_workers_killed_twenty_times_run_exactly_n_trials(tmp_path, database):
     folder = tmp_path / "killed"
     folder.mkdir()
-    found = forked(20, 7, "3", *QUICK, "hydra.sweeper.retries=100", *options(folder, database, 6))
+    found = forked(
+        20, 7, "3", *QUICK, "trainer.max_epochs=6", "hydra.sweeper.retries=100", *options(folder, database, 6)
+    )
     assert found["changed"] == []
     assert [trial.number for trial in stored(database, "killed")] == list(range(6))
     assert [row["trial"] for row in rows(folder)] == [str(number) for number in range(6)]

@@ -37,7 +37,7 @@ LAUNCHERS = {
     "submitit_local": [],
     "ray": ["+hydra.launcher.ray.init.include_dashboard=false", "+hydra.launcher.ray.init.num_cpus=2"],
 }
-KILLED = ["hydra.sweeper.retries=100", "trainer.max_epochs=3"]
+KILLED = ["hydra.sweeper.retries=100", "trainer.max_epochs=6"]
 GRID = ["hydra.sweeper.sampler=grid", "optimizer.weight_decay=0", "model.hidden=[8]"]
 
 
@@ -337,11 +337,14 @@ def test_a_trial_whose_process_died_is_the_next_one_as_itself(tmp_path):
     assert [other.number for other in alive.elsewhere()] == [1]
 
 
-def test_a_trial_whose_process_died_while_it_asked_gets_the_settings_it_would_have_had(tmp_path):
-    expected = a_study(tmp_path / "whole").ask().params
-    torn = a_study(tmp_path / "torn")
-    torn.study.ask()  # created, and nothing drawn yet
-    again = a_study(tmp_path / "torn").ask()
+@pytest.mark.parametrize("drawn", [0, 1, 2])
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_trial_whose_process_died_while_it_asked_gets_the_settings_it_would_have_had(tmp_path, sampler, drawn):
+    expected = a_study(tmp_path / "whole", sampler=sampler).ask().params
+    torn = a_study(tmp_path / "torn", sampler=sampler)
+    torn.study.sampler = build_sampler(torn.settings, 0)
+    torn.study.ask(dict(list(torn.space.dimensions.items())[:drawn]))  # killed after so many of its settings
+    again = a_study(tmp_path / "torn", sampler=sampler).ask()
     assert (again.number, again.params) == (0, expected)
 
 
@@ -432,6 +435,7 @@ def test_a_search_killed_at_random_ends_as_one_that_was_not(undisturbed, tmp_pat
         assert [trial.number for trial in stored(tmp_path)] == list(range(4))
     assert found["changed"] == []
     assert sum(found["trained"].values()) - len(found["trained"]) <= kills  # an epoch that was under way, at each kill
+    assert sum(int(row["tries"]) for row in rows(tmp_path)) > 4 + kills // 10  # many a kill hit a trial
 
 
 @pytest.mark.parametrize(

@@ -148,10 +148,13 @@ class Study:
         return None
 
     def _complete(self, trial: FrozenTrial) -> Trial:
-        """A running trial, with the parameters that its process did not come to draw."""
-        self.study.sampler = build_sampler(self.settings, trial.number, self.grid)
+        """A running trial, with the parameters that its process did not come to draw, as it would have drawn them."""
+        self.study.sampler = sampler = build_sampler(self.settings, trial.number, self.grid)
         again = Trial(self.study, trial._trial_id)
         for name, dimension in self.space.dimensions.items():
+            one_by_one = name not in again._fixed_params and name not in again.relative_params
+            if name in trial.params and one_by_one and not dimension.single():
+                sampler.sample_independent(self.study, trial, name, dimension)  # the draw before the next one
             again._suggest(name, dimension)
         return again
 
