@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_lightning.checkpoints import load_classifier, read_checkpoint
+from fer_lightning.checkpoints import KeepBestAndLast, load_classifier, read_checkpoint
 from fer_lightning.data import cache
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
@@ -72,6 +73,19 @@ def test_the_curves_of_a_killed_run_reach_as_far_as_its_checkpoint(tmp_path):
     assert status == -signal.SIGKILL
     assert rows >= 3
     assert steps[: rows - 1] == list(range(rows - 1))
+
+
+def test_curves_are_written_before_the_checkpoint_that_will_be_resumed(tmp_path):
+    """A CSV logger keeps them in memory, TensorBoard's in a queue."""
+    done: list[str] = []
+    trainer = SimpleNamespace(
+        callback_metrics={"val/accuracy": torch.tensor(0.5)},
+        current_epoch=0,
+        loggers=[SimpleNamespace(save=lambda: done.append("curves"))],
+        save_checkpoint=lambda path: done.append(path.name),
+    )
+    KeepBestAndLast(tmp_path, {}).on_train_epoch_end(trainer, None)
+    assert done == ["best.ckpt", "curves", "last.ckpt"]
 
 
 @pytest.fixture(scope="module")
