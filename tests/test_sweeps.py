@@ -399,6 +399,7 @@ def test_on_a_terminal_a_table_shows_what_is_at_work(train, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
 def test_a_launcher_runs_the_trials_side_by_side(tmp_path, launcher):
     package = {"submitit_local": "hydra_plugins.hydra_submitit_launcher", "ray": "hydra_plugins.hydra_ray_launcher"}
