@@ -213,6 +213,6 @@ CLASSIFIERS: dict[str, type[ExpressionClassifier]] = {
 
 def build_classifier(model: Mapping[str, Any], **others: Any) -> ExpressionClassifier:
     """The LightningModule for `model["kind"]`, one of CLASSIFIERS; the rest goes to its constructor."""
-    if model["kind"] not in CLASSIFIERS:
+    if not isinstance(model["kind"], str) or model["kind"] not in CLASSIFIERS:
         raise InputError(f"model.kind={model['kind']!r}: expected one of {', '.join(CLASSIFIERS)}")
     return CLASSIFIERS[model["kind"]](model=model, **others)

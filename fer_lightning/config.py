@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fer_lightning.errors import InputError
+from fer_lightning.errors import InputError, near_misses
 
 Check = Callable[[Any], bool]
 
@@ -61,6 +61,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "draw.embedding": whole(0),
     "cv.folds": FOLDS,
     "cv.seed": whole(0, 2**32 - 1),
+    **dict.fromkeys(("model.name", "model.kind", "data.name", "optimizer.name", "schedule.name"), TEXT),
     "data.path": or_null(TEXT),
     "data.cache_dir": or_null(TEXT),
     "data.batch_size": whole(2),
@@ -89,6 +90,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
 or by Lightning (the rest of trainer)."""
 
 
+HOG = ("orientations", "pixels_per_cell", "cells_per_block", "block_norm")
 OF_TRAIN = ("early_stopping", "ema", "draw", "cv")
 GROUPS = ("data", "data.augment", "data.hog", "model", "optimizer", "schedule", "trainer", *OF_TRAIN)
 """Keys that hold further keys."""
@@ -100,12 +102,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
     assert isinstance(values, dict)
     if code := [key for key in flat(values) if key.rpartition(".")[2] == "_target_"]:
         raise InputError(f"{code[0]}: settings are values; nothing here is built from a _target_")
+    node: Any
     for group in GROUPS:
         node = values
         for name in group.split("."):
-            node = node.get(name, {})
+            node = node.get(name, None if "resume" in values else {})  # the config of training has them all
             if not isinstance(node, dict):
-                raise InputError(f"{group}={node!r}: expected a group of settings")
+                raise InputError(f"{group}={'null' if node is None else node}: expected a group of settings")
+    for key in values.get("data", {}).get("hog", {}):
+        if key not in HOG:
+            raise InputError(f"data.hog.{key}: no such setting.{near_misses(str(key), HOG)} Keys: {', '.join(HOG)}")
     for key, (check, expected) in CHECKS.items():
         node = values
         *parents, name = key.split(".")
