@@ -179,5 +179,7 @@ def prefixed(figures: Mapping[str, Any], names: Collection[str], prefix: str) ->
 
 
 def unprefixed(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping that `prefixed` was given."""
+    """The mapping that `prefixed` was given. Raises TypeError for what is none, as a file may hold."""
+    if not isinstance(figures, Mapping):
+        raise TypeError(f"expected names and values, not {type(figures).__name__}")
     return {key.removeprefix(PREFIX): value for key, value in figures.items()}
