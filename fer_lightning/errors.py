@@ -38,6 +38,7 @@ def near_misses(word: str, valid: Iterable[str]) -> str:
     def likeness(first: str, second: str) -> float:
         return SequenceMatcher(None, first, second).ratio()
 
+    word = str(word)  # a key of YAML may be a number
     leaf = word.rpartition(".")[2]
     scores = {name: max(likeness(word, name), likeness(leaf, name.rpartition(".")[2]) - 0.01) for name in valid}
     best = max(scores.values(), default=0.0)
