@@ -147,7 +147,7 @@ def explain(error: Exception, config_name: str) -> str:
             "that is on the command line alone, hydra/sweeper=study cv.folds=5"
         )
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return " ".join(line.strip() for line in lines[:3]) or "Hydra cannot use this command line; is every word key=value?"
+    return " ".join(line.strip() for line in lines[:3]) or "Hydra cannot use this; is every word key=value?"
 
 
 def config_keys(config_name: str) -> list[str]:
