@@ -83,7 +83,10 @@ class ExpressionClassifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.trainer.train_dataloader.set_epoch(self.current_epoch)  # type: ignore[union-attr]
-        # dropout, the only draw from the global generator, then follows (seed, epoch) alone: see seeding
+        self.seed_dropout()
+
+    def seed_dropout(self) -> None:
+        """Make dropout, the only draw from the global generator, follow (seed, epoch) alone: see `seeding`."""
         rank = self.trainer.global_rank
         torch.manual_seed(stream_seed(self.seed, self.current_epoch * self.trainer.world_size + rank, DROPOUT))
 

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.errors import InputError, disk_trouble, near_misses
 from fer_lightning.foreign import best_overrides, require_settings_only
+from fer_lightning.stopping import Stopped, signals
 
 _PACKAGE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
@@ -26,22 +27,6 @@ CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") i
 
 BAD_INPUT = 2
 """Exit status when the user's input was refused."""
-
-
-class Stopped(BaseException):
-    """Ctrl-C or SIGTERM. Not an Exception, so that nothing on the way takes it for an error."""
-
-
-def stop_on_signals() -> None:
-    """From now on Ctrl-C and SIGTERM raise `Stopped` with the signal's name; a second one ends the process at once."""
-
-    def stop(signum: int, frame: Any) -> NoReturn:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
-        raise Stopped(signal.Signals(signum).name)
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, stop)
 
 
 def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -68,11 +53,13 @@ def hydra_command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], C
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come to us, not to Hydra's own printer
             try:
-                sys.argv[1:] = with_best(sys.argv[1:])
-                require_settings_only(sys.argv[1:])
-                require_kept(sys.argv[1:])
-                with quiet_threads():
+                with signals.listening(), quiet_threads():
+                    sys.argv[1:] = with_best(sys.argv[1:])
+                    require_settings_only(sys.argv[1:])
+                    require_kept(sys.argv[1:])
                     run()
+            except Stopped as stopped:
+                end_stopped(stopped, "the same command does it anew" if begun else "nothing was begun")
             except InputError as error:
                 fail(str(error))
             except (HydraException, OmegaConfBaseException) as error:
@@ -124,6 +111,12 @@ def fail(message: str) -> NoReturn:
     """Print one message to stderr and exit with BAD_INPUT."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(BAD_INPUT)
+
+
+def end_stopped(stopped: Stopped, state: str) -> NoReturn:
+    """Say which signal ended the command and in what state, and exit as a shell expects: with 128 and its number."""
+    print(f"stopped by {stopped}; {state}", file=sys.stderr)
+    sys.exit(128 + signal.Signals[str(stopped)])
 
 
 def explain(error: Exception, config_name: str) -> str:

@@ -53,6 +53,7 @@ CHECKS: dict[str, tuple[Check, str]] = {
     "seed": whole(0, 2**32 - 1),
     "resume": SWITCH,
     "memory_format": one_of("auto", "channels_last", "contiguous"),
+    "checkpoint_minutes": or_null(number(0)),
     "early_stopping.patience": or_null(whole(1)),
     "ema.decay": number(0, 1),
     "draw.every": whole(0),

@@ -28,19 +28,25 @@ class History(Callback):
     def __init__(self, folder: Path, prefix: str = ""):
         self.folder, self.prefix = folder, prefix
         self.rows: list[dict[str, float]] = []
-        self._epoch_began = self._batches_ended = 0.0
+        self._epoch_began: float | None = None
+        self._batches_ended = self._spent = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        spent = 0.0 if self._epoch_began is None else time.perf_counter() - self._epoch_began
+        return {"rows": self.rows, "seconds_of_unfinished_epoch": spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        self._spent = state_dict.get("seconds_of_unfinished_epoch", 0.0)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.rows:  # Lightning logs an epoch after its checkpoint: a run killed between the two has not logged it
             last = {name: self.rows[-1][name] for name in (*QUANTITIES, "lr")}
             for logger in trainer.loggers:
                 logger.log_metrics(last, step=int(self.rows[-1]["epoch"]))
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._epoch_began = time.perf_counter() - self._spent
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._epoch_began = time.perf_counter()
@@ -49,6 +55,7 @@ class History(Callback):
         self._batches_ended = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert self._epoch_began is not None
         images = trainer.num_training_batches * trainer.train_dataloader.batch_size * trainer.world_size  # type: ignore
         images = min(images, len(trainer.train_dataloader.rows))  # type: ignore[union-attr]
         self.rows.append(
@@ -60,6 +67,7 @@ class History(Callback):
                 "seconds": time.perf_counter() - self._epoch_began,
             }
         )
+        self._epoch_began = None
         table = io.StringIO()
         rows = [prefixed(row, QUANTITIES, self.prefix) for row in self.rows]
         writer = csv.DictWriter(table, fieldnames=list(rows[0]))

@@ -7,6 +7,8 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fer_lightning.callbacks.going_on import batches_of
+
 HEADER = "  epoch   train loss  train acc    val loss    val acc    images/s   time left"
 
 
@@ -35,24 +37,34 @@ class ShowProgress(Callback):
         )
         self._run_began = self._epoch_began = 0.0
         self._first_epoch = 0
+        self._images = 0
         self._rate = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._run_began, self._first_epoch = time.perf_counter(), trainer.current_epoch
         total = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
         if trainer.is_global_zero:
+            batches = batches_of(trainer)
+            if batches.unfinished:
+                self.console.print(
+                    f"goes on in epoch {self._first_epoch + 1}, step {batches.done + 1} of {len(batches)}"
+                )
             self.console.print(HEADER, highlight=False)
             self.bar.start()
             self.task = self.bar.add_task("", total=total, completed=trainer.global_step, rate="")
+            self._begin_epoch(trainer)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._epoch_began = time.perf_counter()
+        self._begin_epoch(trainer)
+
+    def _begin_epoch(self, trainer: lightning.Trainer) -> None:
+        self._epoch_began, self._images = time.perf_counter(), 0
         if trainer.is_global_zero:
             self.bar.update(self.task, description=f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        images = (batch_idx + 1) * len(batch.images) * trainer.world_size
-        self._rate = images / (time.perf_counter() - self._epoch_began)
+        self._images += len(batch.images) * trainer.world_size
+        self._rate = self._images / (time.perf_counter() - self._epoch_began)
         if trainer.is_global_zero and self.console.is_terminal:
             self.bar.update(self.task, advance=1, rate=f"{self._rate:,.0f} images/s")
 

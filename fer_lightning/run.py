@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch.utils.tensorboard.summary import hparams
 
-from fer_lightning.callbacks import StopEarly, StopWhenDiverged, drawing_callbacks
+from fer_lightning.callbacks import EndAnyway, GoOnWithinEpoch, StopEarly, StopWhenDiverged, drawing_callbacks
 from fer_lightning.checkpoints import LAST, AtomicCheckpointIO, KeepBestAndLast, read_checkpoint
 from fer_lightning.classifiers import ExpressionClassifier, build_classifier
 from fer_lightning.config import flat
@@ -24,7 +24,7 @@ from fer_lightning.loggers import build_loggers
 from fer_lightning.progress import ShowProgress
 
 METRICS = "metrics.json"
-MAY_CHANGE = {"resume", "trainer.max_epochs", "data.path", "data.votes", "data.cache_dir"} | {
+MAY_CHANGE = {"resume", "checkpoint_minutes", "trainer.max_epochs", "data.path", "data.votes", "data.cache_dir"} | {
     f"draw.{key}" for key in ("every", "share", "deepdream", "embedding")
 }
 MAY_CHANGE |= {f"logger.{key}" for key in ("name", "experiment", "tracking_uri", "project", "offline")}
@@ -98,13 +98,13 @@ def build_trainer(
         settings["devices"] = 1
     prefix = prefix_of(config["data"]["name"])
     history = History(folder, prefix)
-    callbacks: list[Callback] = [StopWhenDiverged(), history, ShowProgress(console)]
+    callbacks: list[Callback] = [EndAnyway(), GoOnWithinEpoch(), StopWhenDiverged(), history, ShowProgress(console)]
     if config["ema"]["decay"]:
         callbacks.insert(0, EMAWeightAveraging(decay=config["ema"]["decay"]))
     callbacks += drawing_callbacks(config["draw"])
     if patience := config["early_stopping"]["patience"]:
         callbacks.append(StopEarly(patience))
-    callbacks += [KeepBestAndLast(folder / "checkpoints", config), *more]
+    callbacks += [KeepBestAndLast(folder / "checkpoints", config, config["checkpoint_minutes"]), *more]
     loggers = build_loggers(config["logger"], folder, prefix)
     try:
         trainer = lightning.Trainer(

@@ -5,8 +5,6 @@ python -m fer_lightning.train model=hybrid_deep data=fer2013 data.path=fer2013.z
 """
 
 import logging
-import signal
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_lightning.checkpoints import BEST, LAST
-from fer_lightning.commands import Stopped, hydra_command, stop_on_signals
+from fer_lightning.commands import end_stopped, hydra_command
 from fer_lightning.config import plain
 from fer_lightning.cross_validation import cross_validate
 from fer_lightning.data.ferplus import title_of
 from fer_lightning.progress import duration
 from fer_lightning.run import METRICS, finished_metrics, fit
+from fer_lightning.stopping import Stopped
 
 
 class KeepSettings(Callback):
@@ -82,7 +81,6 @@ def main(config: DictConfig) -> float:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     folder = Path(HydraConfig.get().runtime.output_dir)
-    stop_on_signals()
     try:
         values = plain(config)
         settings = KeepSettings(config, folder)
@@ -91,16 +89,8 @@ def main(config: DictConfig) -> float:
         return float(train(values, folder, [settings])["val/accuracy"])
     except Stopped as stopped:
         kept = next(folder.rglob(LAST), folder / "checkpoints" / LAST)
-        print(
-            f"stopped by {stopped}; "
-            + (
-                f"{kept} is kept, and the same command with hydra.run.dir={folder} resume=true goes on"
-                if kept.exists()
-                else "nothing was trained yet"
-            ),
-            file=sys.stderr,
-        )
-        sys.exit(128 + signal.Signals[str(stopped)])
+        goes_on = f"{kept} is kept, and the same command with hydra.run.dir={folder} resume=true goes on"
+        end_stopped(stopped, goes_on if kept.exists() else "nothing was trained yet")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +57,7 @@ def train() -> Callable[..., Ended]:
 
     def run(*overrides: str) -> Ended:
         out, err, code = io.StringIO(), io.StringIO(), 0
-        arguments, handlers = sys.argv, {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        arguments = sys.argv
         sys.argv = ["train", *overrides]
         GlobalHydra.instance().clear()
         try:
@@ -68,8 +67,6 @@ def train() -> Callable[..., Ended]:
             code = int(ended.code or 0)
         finally:
             sys.argv = arguments
-            for signum, handler in handlers.items():
-                signal.signal(signum, handler)
         return Ended(code, out.getvalue(), err.getvalue())
 
     return run

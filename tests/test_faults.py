@@ -241,20 +241,6 @@ def test_a_text_file_that_cannot_be_written_leaves_the_earlier_one(tmp_path, mon
     assert os.listdir(tmp_path) == ["metrics.json"]
 
 
-def test_a_second_signal_ends_the_process_at_once(tmp_path):
-    program = (
-        "import os, signal, time\n"
-        "from fer_lightning.commands import Stopped, stop_on_signals\n"
-        "stop_on_signals()\n"
-        "try:\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "except Stopped:\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    time.sleep(30)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == -signal.SIGTERM
-
-
 KEPT = {1: "710ad00be469753e"}
 """A checksum of what the cache keeps of a fixed source, by CACHE_VERSION."""
 

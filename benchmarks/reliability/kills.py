@@ -2,11 +2,12 @@
 
 python benchmarks/reliability/kills.py [--kills 20] [--seeds 0 1 2]
 
-A third of the kills come after a random time, a third while a checkpoint is being written (after a random share of its
-bytes), a third just before or after a file takes its place under its name; one more comes between the last epoch and
-metrics.json. Processes are forked after torch is imported. Weights, optimiser, best checkpoint, metrics.json,
-history.csv and TensorBoard's curves must be equal bit by bit, wall-clock figures aside. Prints JSON; exits with 1 when
-anything differs.
+A quarter of the kills come after a random time, a quarter while a checkpoint is being written (after a random share of
+its bytes), a quarter just before or after a file takes its place under its name; a quarter are no kills, but SIGTERM or
+Ctrl-C after a random time. One more kill comes between the last epoch and metrics.json. Half of the processes save
+after each step, the others after each epoch alone. Processes are forked after torch is imported. Weights, optimiser,
+best checkpoint, metrics.json, history.csv, TensorBoard's curves and confusion matrices must be equal bit by bit,
+wall-clock figures aside. Prints JSON; exits with 1 when anything differs.
 """
 
 import argparse
@@ -32,8 +33,13 @@ import fer_lightning.run  # noqa: F401 (so that forked processes need not import
 from fer_lightning.train import main
 
 TIMING = {"seconds", "images_per_second"}
-KINDS = ("at a random time", "while a checkpoint was written", "as a file took its place")
+SIGNALLED = "by SIGTERM or Ctrl-C, after its step"
+KINDS = ("at a random time", "while a checkpoint was written", "as a file took its place", SIGNALLED)
 AT_THE_END = "after the last epoch, before metrics.json"
+STOPPED = {kind: {-signal.SIGKILL} for kind in (*KINDS, AT_THE_END)} | {
+    SIGNALLED: {128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT}
+}
+"""How a process may end: a signal that comes before it listens kills it."""
 
 SMALL = [
     "data.images=210",
@@ -146,12 +152,13 @@ def die_before_metrics() -> None:
 
 def train_with_one_kill(overrides: list[str], kind: str, draw: random.Random, longest: float) -> int:
     """One process of a run, killed in the drawn way unless it ends before; returns its exit status."""
+    overrides = [*overrides, draw.choice(["checkpoint_minutes=0", "checkpoint_minutes=null"])]
     if kind == AT_THE_END:
         return exit_status(forked(overrides, die_before_metrics))
-    if kind == KINDS[0]:
+    if kind in (KINDS[0], SIGNALLED):
         child = forked(overrides)
         time.sleep(draw.uniform(0, longest))
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, signal.SIGKILL if kind == KINDS[0] else draw.choice([signal.SIGTERM, signal.SIGINT]))
         return exit_status(child)
     number, share = draw.randint(1, 5), draw.random()
     if kind == KINDS[1]:
@@ -171,9 +178,14 @@ def outcome(folder: Path) -> dict[str, Any]:
     seen["metrics.json"] = {key: value for key, value in metrics.items() if key not in TIMING}
     rows = csv.DictReader((folder / "history.csv").read_text().splitlines())
     seen["history.csv"] = [{key: value for key, value in row.items() if key not in TIMING} for row in rows]
-    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "tensors": 0}).Reload()
     seen["TensorBoard"] = {
         tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]
+    }
+    seen["confusion matrices"] = {
+        tag: {event.step: event.tensor_proto.tensor_content for event in events.Tensors(tag)}
+        for tag in events.Tags()["tensors"]
+        if "confusion" in tag
     }
     seen["half-written files"] = [path.name for path in folder.rglob("*.partial")]
     return seen
@@ -201,14 +213,14 @@ def killed_runs(kills: int, seed: int, folder: Path) -> dict[str, Any]:
         runs += 1
         place = folder / f"killed-{runs}"
         arguments = [*settings, f"hydra.run.dir={place}", "resume=true"]
-        status = -signal.SIGKILL
+        status = -1
         while status != 0:
             kind = draw.choice(KINDS) if sum(done.values()) < kills else AT_THE_END
             if done[AT_THE_END]:
                 status = exit_status(forked(arguments))
             else:
                 status = train_with_one_kill(arguments, kind, draw, longest)
-            if status == -signal.SIGKILL:
+            if status in STOPPED[kind]:
                 done[kind] += 1
             elif status != 0:
                 refused += 1

@@ -10,6 +10,7 @@ from fer_lightning.callbacks.divergence import Diverged, StopWhenDiverged
 from fer_lightning.callbacks.drawing import DrawActivations, DrawConfusion, DrawFilters
 from fer_lightning.callbacks.early_stopping import StopEarly
 from fer_lightning.callbacks.ending import DrawDreams, DrawEmbedding
+from fer_lightning.callbacks.going_on import EndAnyway, GoOnWithinEpoch
 
 __all__ = [
     "Diverged",
@@ -18,6 +19,8 @@ __all__ = [
     "DrawDreams",
     "DrawEmbedding",
     "DrawFilters",
+    "EndAnyway",
+    "GoOnWithinEpoch",
     "LayOutScalars",
     "Pace",
     "StopEarly",

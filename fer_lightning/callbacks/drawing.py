@@ -4,6 +4,8 @@ Filters and activation maps are drawn before validation, when the network is as 
 averaged weights where a moving average is kept.
 """
 
+from typing import Any
+
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -89,6 +91,15 @@ class DrawConfusion(Callback):
     def __init__(self, pace: Pace | None = None):
         self.pace = pace or Pace()
         self.cells: list[Tensor] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"cells": torch.cat(self.cells).to("cpu", torch.uint8)} if self.cells else {}  # of an unfinished epoch
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.cells = list(state_dict.values())
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.cells = [cells.to(pl_module.device, torch.int64) for cells in self.cells]
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.cells = []

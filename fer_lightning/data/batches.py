@@ -47,7 +47,8 @@ class Batches:
 
     With `augmentation` (a training split) the order is shuffled and a last incomplete batch is dropped, unless it is
     the only one. Of `world` processes, each gets every world-th row. `channels` repeats the grey picture, `size`
-    resizes it (bilinear), for networks that want it so.
+    resizes it (bilinear), for networks that want it so. `state_dict` tells how far the epoch is; after
+    `load_state_dict` the next iteration begins there, with what the whole epoch would have gone on with.
     """
 
     def __init__(
@@ -70,11 +71,22 @@ class Batches:
             augmentation,
         )
         self.channels, self.size, self.rank, self.world = channels, size, rank, world
-        self.epoch = 0
+        self.epoch = self.done = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch's order and augmentation the next iteration draws."""
-        self.epoch = epoch
+        """Which epoch's order and augmentation the next iteration draws, from its first batch."""
+        self.epoch, self.done = epoch, 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some batches of the epoch were given, and not all."""
+        return 0 < self.done < len(self)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "done": self.done}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.epoch, self.done = state_dict["epoch"], state_dict["done"]
 
     def __len__(self) -> int:
         rows = math.ceil(len(self.rows) / self.world)
@@ -88,9 +100,13 @@ class Batches:
             rows = rows[torch.randperm(len(rows), generator=generator(self.seed, self.epoch, ORDER))]
         rows = rows[self.rank :: self.world].to(device)
         random = generator(self.seed, self.epoch * self.world + self.rank, AUGMENTATION, device)
+        done = self.done if self.augmentation else 0
         for number in range(len(self)):
             chosen = rows[number * self.batch_size : (number + 1) * self.batch_size]
-            yield self._augmented(chosen, random) if self.augmentation else self._plain(chosen)
+            batch = self._augmented(chosen, random) if self.augmentation else self._plain(chosen)
+            if number >= done:  # those before are drawn all the same, so that the later ones are what they would be
+                self.done = number + 1
+                yield batch
 
     def _plain(self, rows: Tensor) -> Batch:
         images = self.faces.images[rows].float()

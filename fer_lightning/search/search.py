@@ -10,7 +10,6 @@ from optuna.trial import Trial
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from fer_lightning.commands import Stopped
 from fer_lightning.cross_validation import assign_folds, open_faces
 from fer_lightning.data.faces import TRAIN
 from fer_lightning.errors import InputError
@@ -22,6 +21,7 @@ from fer_lightning.search.settings import check_settings
 from fer_lightning.search.space import Space, hydra_text
 from fer_lightning.search.study import RESULTS, Study, folder_of
 from fer_lightning.search.trial import HOST, of_the_machine
+from fer_lightning.stopping import Stopped
 
 Compose = Callable[..., dict[str, Any]]
 Launch = Callable[[Sequence[list[str]], int], Sequence[dict[str, Any]]]

@@ -15,7 +15,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.search.settings import GRID, OBJECTIVES, build_sampler, open_locks, open_storage
 from fer_lightning.search.space import Space, hydra_text
 
-MAY_CHANGE = {"resume", "data.path", "data.cache_dir"}
+MAY_CHANGE = {"resume", "checkpoint_minutes", "data.path", "data.cache_dir"}
 """Settings that may differ between two commands that work on one study, and all of `draw`."""
 
 ASKING, RESULTS = "study", "results"

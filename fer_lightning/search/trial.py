@@ -158,7 +158,13 @@ class ShareThreads(Callback):
     def __init__(self, trial: Trial):
         self.trial = trial
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._share()  # an epoch that is gone on with has begun before
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._share()
+
+    def _share(self) -> None:
         running = self.trial.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         here = sum(other.user_attrs.get(HOST) == platform.node() for other in running)
         torch.set_num_threads(max(1, THREADS // max(here, 1)))

@@ -1,8 +1,6 @@
 """The sweeper that `hydra/sweeper=study` names: hands Hydra's overrides to `fer_lightning.search`."""
 
 import logging
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +26,11 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from fer_lightning.commands import Stopped, stop_on_signals
+        from fer_lightning.commands import end_stopped
         from fer_lightning.config import plain
         from fer_lightning.search.search import search
         from fer_lightning.search.space import read_space
+        from fer_lightning.stopping import Stopped
 
         config, launcher = self.config, self.launcher
         assert config is not None
@@ -59,9 +58,7 @@ class StudySweeper(Sweeper):
             return outcomes
 
         logging.getLogger("hydra").setLevel(logging.WARNING)  # "Launching 1 jobs locally", before each trial
-        stop_on_signals()
         try:
             return search(folder, settings, read_space(settings["params"], arguments, loader), compose, launch)
         except Stopped as stopped:
-            print(f"stopped by {stopped}; the same command goes on with the study in {folder}", file=sys.stderr)
-            sys.exit(128 + signal.Signals[str(stopped)])
+            end_stopped(stopped, f"the same command goes on with the study in {folder}")
