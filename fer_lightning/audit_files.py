@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from fer_lightning.data.audit import Audit
 from fer_lightning.data.faces import SPLITS
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.history import write_json, write_whole
 from fer_lightning.visualize.copies import Group, sheet_of_groups
 from fer_lightning.visualize.sheet import png
+from fer_lightning.whole_files import write_json, write_whole
 
 AUDIT, COPIES = "audit.json", "copies.csv"
 
@@ -47,9 +46,7 @@ def write_audit(folder: Path, found: Audit, figures: dict[str, Any], pages: int 
                 old.unlink()
             for number, picture in enumerate(_sheets(found, kind, pages), start=1):
                 path = folder / f"{kind}-{number}.png"
-                partial = path.with_name(f".{path.name}.partial")
-                partial.write_bytes(picture)
-                os.replace(partial, path)
+                write_whole(path, picture)
                 written.append(path)
         write_whole(folder / COPIES, copies_table(found))
         write_json(folder / AUDIT, figures)

@@ -1,7 +1,5 @@
 """Checkpoints: written whole or not at all, the best and the last of a run, and read back without running code."""
 
-import contextlib
-import os
 import time
 import zipfile
 from pathlib import Path
@@ -13,8 +11,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from fer_lightning.classifiers import ExpressionClassifier, build_classifier
+from fer_lightning.config import checked
 from fer_lightning.errors import InputError
 from fer_lightning.stopping import signals
+from fer_lightning.weights import SUFFIX, read_weights
+from fer_lightning.whole_files import whole_file
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -24,20 +25,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as file:
+            with whole_file(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            if not isinstance(error, OSError | RuntimeError):
-                raise
-            # torch makes a RuntimeError of a full disk, with the cause as context
+        except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk, with the cause as context
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
             raise InputError(
                 f"{path}: the checkpoint could not be written ({getattr(cause, 'strerror', None) or cause}); "
@@ -121,15 +113,19 @@ class KeepBestAndLast(Checkpoint):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint of this project, on the CPU. Runs no code of it; InputError for any other file.
+    """The content of a checkpoint of this project, or of weights with their card, on the CPU.
 
-    Every byte is checked against the checksums that torch writes, and does not verify itself.
+    Runs no code of it. Every byte is checked against the checksums that torch writes, and does not verify itself, or
+    the card's. Raises InputError for any other file.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     try:
-        _verify(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == SUFFIX:
+            content = read_weights(path)
+        else:
+            _verify(path)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # hostile bytes raise whatever they like
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not a checkpoint that can be read safely, or damaged ({reason[:200]})") from error
@@ -140,7 +136,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     settings = content["hyper_parameters"]
     if not isinstance(settings, dict) or not {"model", "inputs"} <= settings.keys():
         raise InputError(f"{path}: a Lightning checkpoint of another project (it names no model and inputs)")
+    if not isinstance(content.get("config", {}), dict):
+        raise InputError(f"{path}: its `config` holds no settings")
     return content
+
+
+def trained_data(path: Path) -> dict[str, Any] | None:
+    """The checked `data` settings that a checkpoint was trained with, or None where it does not say."""
+    data = read_checkpoint(path).get("config", {}).get("data")
+    try:
+        return None if data is None else checked({"data": data})["data"]
+    except InputError as error:
+        raise InputError(f"{path}: its settings cannot be used: {error}") from error
 
 
 def _verify(path: Path) -> None:

@@ -101,6 +101,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain dicts, lists and numbers. Raises InputError for a value of the wrong type or out of range."""
     values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
+    return checked(values)
+
+
+def checked(values: dict[Any, Any]) -> dict[str, Any]:
+    """Plain settings, whether composed or kept in a file. Raises InputError as `plain` does."""
     if code := [key for key in flat(values) if key.rpartition(".")[2] == "_target_"]:
         raise InputError(f"{code[0]}: settings are values; nothing here is built from a _target_")
     node: Any

@@ -23,9 +23,9 @@ from fer_lightning.data.faces import TRAIN
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.history import write_json
 from fer_lightning.progress import duration
 from fer_lightning.run import MAY_CHANGE, METRICS, fit, new_classifier
+from fer_lightning.whole_files import write_json
 
 SETTINGS = "cross_validation.json"
 

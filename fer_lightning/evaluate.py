@@ -19,7 +19,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from fer_lightning.calibration import fit_temperature
-from fer_lightning.checkpoints import load_classifier, read_checkpoint
+from fer_lightning.checkpoints import load_classifier, trained_data
 from fer_lightning.classifiers import ExpressionClassifier
 from fer_lightning.commands import hydra_command
 from fer_lightning.config import number, one_of, or_null, plain
@@ -63,7 +63,7 @@ def evaluate(config: dict[str, Any], folder: Path | None, command: str) -> dict[
 
     together = answers[split].mean(dim=0)
     models = [classifier.model["name"] for classifier in classifiers]
-    trained_on = [read_checkpoint(path).get("config", {}).get("data", {}).get("name") for path in paths]
+    trained_on = [(trained_data(path) or {}).get("name") for path in paths]
     figures = {
         "model": named(models),
         "data": config["data"]["name"],

@@ -1,10 +1,7 @@
 """The history of a run: one row an epoch, and the summary in metrics.json."""
 
-import contextlib
 import csv
 import io
-import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from fer_lightning.data.ferplus import prefixed
-from fer_lightning.errors import InputError
+from fer_lightning.whole_files import write_whole
 
 QUANTITIES = ("val/accuracy", "val/loss", "val/macro_f1", "train/accuracy", "train/loss")
 
@@ -87,23 +84,3 @@ class History(Callback):
             "images_per_second": len(rates) / sum(1 / rate for rate in rates),
             "seconds": sum(row["seconds"] for row in self.rows),
         }
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all. Raises InputError where the disk is full, or may not be written."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); what stood there is kept") from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")

@@ -19,9 +19,10 @@ from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.hardware import choose_memory_format, choose_precision
-from fer_lightning.history import QUANTITIES, History, write_json
+from fer_lightning.history import QUANTITIES, History
 from fer_lightning.loggers import build_loggers
 from fer_lightning.progress import ShowProgress
+from fer_lightning.whole_files import write_json
 
 METRICS = "metrics.json"
 MAY_CHANGE = {"resume", "checkpoint_minutes", "trainer.max_epochs", "data.path", "data.votes", "data.cache_dir"} | {

@@ -6,7 +6,9 @@ to its time and memory. Used by tests/test_fuzz.py and by the longer runs in ben
 
 import copy
 import functools
+import hashlib
 import io
+import json
 import resource
 import tempfile
 import time
@@ -18,6 +20,7 @@ from typing import NamedTuple
 
 import hydra
 import numpy as np
+import safetensors.torch
 import torch
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
@@ -28,7 +31,8 @@ from PIL import Image
 from small_sets import csv_text, encoded, files_of, pictures, tar_bytes, write_folder, zip_bytes
 
 from fer_lightning import commands
-from fer_lightning.checkpoints import load_classifier
+from fer_lightning.checkpoints import load_classifier, trained_data
+from fer_lightning.classifiers import ExpressionClassifier
 from fer_lightning.commands import CONF, explain, require_kept
 from fer_lightning.config import plain
 from fer_lightning.data.datamodule import FaceDataModule
@@ -80,6 +84,28 @@ def read_checkpoint(data: bytes) -> bool:
         path = Path(folder) / "best.ckpt"
         path.write_bytes(data)
         try:
+            return len(load_classifier(path).state_dict()) > 0
+        except InputError:
+            return False
+
+
+def read_weights(data: bytes) -> bool:
+    """Load weights whose card has their checksum, as a stranger's can have."""
+    return read_weights_and_card(data, json.dumps(CARD | {"weights_sha256": hashlib.sha256(data).hexdigest()}).encode())
+
+
+def read_card(data: bytes) -> bool:
+    """Load good weights by a card."""
+    return read_weights_and_card(WEIGHTS, data)
+
+
+def read_weights_and_card(weights: bytes, card: bytes) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.safetensors"
+        path.write_bytes(weights)
+        path.with_suffix(".json").write_bytes(card)
+        try:
+            trained_data(path)
             return len(load_classifier(path).state_dict()) > 0
         except InputError:
             return False
@@ -160,13 +186,25 @@ def jpeg_with_exif() -> bytes:
     return encoded(np.random.default_rng(1).integers(0, 256, (60, 50, 3), dtype=np.uint8), "JPEG", exif=exif)
 
 
-def checkpoint() -> bytes:
+def small_classifier() -> ExpressionClassifier:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(hydra.compose("config", ["model=fc", "model.hidden=[4]", "data.hog.pixels_per_cell=16"]))
-    classifier, out = new_classifier(config), io.BytesIO()
+    return new_classifier(config)
+
+
+def checkpoint() -> bytes:
+    classifier, out = small_classifier(), io.BytesIO()
     torch.save({"state_dict": classifier.state_dict(), "hyper_parameters": dict(classifier.hparams)}, out)
     return out.getvalue()
+
+
+WEIGHTS = safetensors.torch.save(small_classifier().state_dict())
+CARD = {
+    "weights_sha256": hashlib.sha256(WEIGHTS).hexdigest(),
+    "hyper_parameters": dict(small_classifier().hparams),
+    "config": {"data": {"name": "synthetic", "path": None, "images": 70, "seed": 0}},
+}
 
 
 OVERRIDES = (
@@ -196,6 +234,8 @@ TARGETS = {
     "PNG": Target(encoded(RANDOM.integers(0, 256, (48, 48, 4), dtype=np.uint8), "PNG"), read_image),
     "16-bit PNG": Target(encoded(RANDOM.integers(0, 65536, (9, 70), dtype=np.uint16), "PNG"), read_image),
     "checkpoint": Target(checkpoint(), read_checkpoint),
+    "safetensors": Target(WEIGHTS, read_weights),
+    "card of weights": Target(json.dumps(CARD).encode(), read_card),
     "best.yaml": Target(BEST, read_best),
     "config": Target(OVERRIDES, set_up),
 }

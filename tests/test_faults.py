@@ -25,8 +25,8 @@ from fer_lightning.checkpoints import KeepBestAndLast, load_classifier, read_che
 from fer_lightning.data import cache
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
-from fer_lightning.history import write_whole
 from fer_lightning.hog import hog
+from fer_lightning.whole_files import write_whole
 
 KILLS = Path(__file__).resolve().parents[1] / "benchmarks" / "reliability" / "kills.py"
 SMALL = [

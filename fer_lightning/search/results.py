@@ -9,10 +9,10 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from fer_lightning.config import flat
-from fer_lightning.history import write_whole
 from fer_lightning.search.settings import OBJECTIVES
 from fer_lightning.search.space import hydra_text
 from fer_lightning.search.study import Study, folder_of, tries
+from fer_lightning.whole_files import write_whole
 
 BEST, TRIALS = "best.yaml", "trials.csv"
 GROUPS = ("data", "model", "optimizer", "schedule")

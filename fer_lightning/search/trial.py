@@ -23,12 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fer_lightning.config import plain
 from fer_lightning.cross_validation import fold_metrics, open_faces, summary
-from fer_lightning.history import History, write_json
+from fer_lightning.history import History
 from fer_lightning.run import METRICS
 from fer_lightning.search.board import write_hyperparameters
 from fer_lightning.search.latency import milliseconds
 from fer_lightning.search.settings import BY_EPOCH, OBJECTIVES, build_pruner, open_locks, open_storage
 from fer_lightning.search.study import at_work
+from fer_lightning.whole_files import write_json
 
 THREADS = torch.get_num_threads()
 FOLDS, HOST = "folds", "host"

@@ -3,19 +3,17 @@
 python -m fer_lightning.visualize checkpoint=RUN/checkpoints/best.ckpt
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
-from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from fer_lightning.checkpoints import load_classifier, read_checkpoint
+from fer_lightning.checkpoints import load_classifier, trained_data
 from fer_lightning.classifiers import ExpressionClassifier
 from fer_lightning.commands import hydra_command
 from fer_lightning.config import number, one_of, or_null, plain, whole
@@ -26,6 +24,7 @@ from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.visualize import activations, deepdream
 from fer_lightning.visualize.gallery import Subject, gallery
 from fer_lightning.visualize.sheet import png
+from fer_lightning.whole_files import write_whole
 
 CHECKS = {
     "channel": or_null(whole(0)),
@@ -57,7 +56,7 @@ def visualize(config: dict[str, Any], folder: Path | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, picture in gallery(subject, config["dream"], config["layer"], config["channel"]):
-            write(folder / f"{file}.png", picture)
+            write_whole(folder / f"{file}.png", png(picture))
             console.print(f"  {folder / file}.png", soft_wrap=True)
     except OSError as error:
         raise InputError(f"{folder}: the pictures cannot be written ({error.strerror or error})") from error
@@ -79,22 +78,18 @@ def val_faces(config: dict[str, Any], path: Path) -> tuple[Tensor, Tensor]:
     """Validation faces (N, 1, 48, 48) and labels (N,): of the named data, or of that of the checkpoint's training."""
     data = config["data"]
     if "name" not in data:
-        trained = read_checkpoint(path).get("config", {}).get("data")
+        trained = trained_data(path)
         if not trained:
             raise InputError(f"{path} does not say what it was trained with; name the data, as in data=synthetic")
         data = trained | {key: value for key, value in data.items() if value is not None}
-    faces = open_source(data)
+    try:
+        faces = open_source(data)
+    except KeyError as error:
+        raise InputError(f"{path}: its settings of data lack {error}; name the data, as in data=synthetic") from error
     rows = faces.rows(VAL)[: config["images"]]
     if not len(rows):
         raise InputError(f"data.path={data['path']}: there is no validation face in it")
     return torch.from_numpy(faces.images[rows])[:, None], torch.from_numpy(faces.labels[rows].astype(np.int64))
-
-
-def write(path: Path, picture: Figure | Tensor) -> None:
-    """A PNG file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(png(picture))
-    os.replace(partial, path)
 
 
 def require_valid(config: dict[str, Any]) -> None:
