@@ -98,7 +98,8 @@ if __name__ == "__main__":
     given = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if given.only in mutant.file or given.only in mutant.wrong]
     if given.list:
-        sys.exit("\n".join(f"{mutant.file}: {mutant.right}  ->  {mutant.wrong}" for mutant in chosen))
+        print("\n".join(f"{mutant.file}: {mutant.right}  ->  {mutant.wrong}" for mutant in chosen))
+        sys.exit()
     import lightning  # noqa: F401 (once, for all the forked processes)
     import pytest  # noqa: F401
     import skimage.feature  # noqa: F401
