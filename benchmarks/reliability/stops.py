@@ -3,7 +3,8 @@
 python benchmarks/reliability/stops.py [--stops 4] [--models conv_poster conv_deep] [OVERRIDES...]
 
 Each run gets its signal a random time after training has begun (a last.ckpt stands from the first step on). It must end
-within 10 seconds with 128 + the signal's number, and leave a last.ckpt that loads. Prints JSON; exits with 1 otherwise.
+within 10 seconds with 128 + the signal's number, and leave a last.ckpt that loads. The step (over all epochs) and the
+step within the epoch at which it stands are told. Prints JSON; exits with 1 otherwise.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from typing import Any
 
 from kills import exit_status, forked
 
-from fer_lightning.checkpoints import load_classifier
+from fer_lightning.callbacks.going_on import KEY
+from fer_lightning.checkpoints import load_classifier, read_checkpoint
 
 SECONDS = 10.0
 
@@ -36,7 +38,9 @@ def stopped(model: str, signum: signal.Signals, wait: float, folder: Path, overr
     status = exit_status(child)
     seconds = time.perf_counter() - begin
     load_classifier(last)
-    return {"model": model, "signal": signum.name, "seconds": round(seconds, 2), "status": status}
+    kept = read_checkpoint(last)
+    place = {"step": kept["global_step"], "of_epoch": kept.get(KEY, {"batches": {"done": 0}})["batches"]["done"]}
+    return {"model": model, "signal": signum.name, "seconds": round(seconds, 2), "status": status, **place}
 
 
 if __name__ == "__main__":
