@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fer_lightning.callbacks.going_on import batches_of
+from fer_lightning.callbacks.going_on import batches_of, unfinished
 
 HEADER = "  epoch   train loss  train acc    val loss    val acc    images/s   time left"
 
@@ -44,11 +44,9 @@ class ShowProgress(Callback):
         self._run_began, self._first_epoch = time.perf_counter(), trainer.current_epoch
         total = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
         if trainer.is_global_zero:
-            batches = batches_of(trainer)
-            if batches.unfinished:
-                self.console.print(
-                    f"goes on in epoch {self._first_epoch + 1}, step {batches.done + 1} of {len(batches)}"
-                )
+            if unfinished(trainer):
+                step = f"step {batches_of(trainer).done + 1} of {trainer.num_training_batches}"
+                self.console.print(f"goes on in epoch {self._first_epoch + 1}, {step}")
             self.console.print(HEADER, highlight=False)
             self.bar.start()
             self.task = self.bar.add_task("", total=total, completed=trainer.global_step, rate="")

@@ -29,7 +29,7 @@ class GoOnWithinEpoch(Callback):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if batches_of(trainer).unfinished:
+        if unfinished(trainer):
             device = pl_module.device
             checkpoint[KEY] = {
                 "batches": batches_of(trainer).state_dict(),
@@ -76,6 +76,11 @@ def batches_of(trainer: lightning.Trainer) -> Batches:
     batches = trainer.train_dataloader
     assert isinstance(batches, Batches)
     return batches
+
+
+def unfinished(trainer: lightning.Trainer) -> bool:
+    """Whether some batches of the epoch were trained, and not all that are to be."""
+    return 0 < batches_of(trainer).done < trainer.num_training_batches
 
 
 def training_metrics(module: lightning.LightningModule) -> dict[str, Metric]:

@@ -72,15 +72,11 @@ class Batches:
         )
         self.channels, self.size, self.rank, self.world = channels, size, rank, world
         self.epoch = self.done = 0
+        """The epoch that is drawn, and how many of its batches were given."""
 
     def set_epoch(self, epoch: int) -> None:
         """Which epoch's order and augmentation the next iteration draws, from its first batch."""
         self.epoch, self.done = epoch, 0
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether some batches of the epoch were given, and not all."""
-        return 0 < self.done < len(self)
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "done": self.done}
