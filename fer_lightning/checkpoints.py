@@ -94,12 +94,12 @@ class KeepBestAndLast(Checkpoint):
         self._saved = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if signals.heard:
+            signals.hold()
         accuracy = float(trainer.callback_metrics["val/accuracy"])
         if accuracy > self.best_accuracy:
             self.best_accuracy, self.best_epoch = accuracy, trainer.current_epoch
             trainer.save_checkpoint(self.folder / BEST)
-        if signals.heard:
-            signals.hold()
         self._save_last(trainer)
         signals.follow()
 

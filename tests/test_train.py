@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fer_lightning.callbacks import Diverged, StopWhenDiverged
 from fer_lightning.checkpoints import load_classifier, read_checkpoint
 from fer_lightning.data.faces import VAL
 from fer_lightning.run import build
@@ -213,6 +215,14 @@ def test_a_diverging_run_stops_at_the_step_and_keeps_the_last_good_checkpoint(tr
     kept = weights(tmp_path)
     assert all(torch.isfinite(value).all() for value in kept.values())
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_losses_that_were_not_looked_at_yet_are_before_a_checkpoint_is_written():
+    """As on a GPU, which is not waited for after each step."""
+    guard, trainer = StopWhenDiverged(), SimpleNamespace(global_step=7, current_epoch=0)
+    guard.losses = [torch.tensor(1.0), torch.tensor(float("nan")), torch.tensor(1.0)]
+    with pytest.raises(Diverged, match="at step 6"):
+        guard.on_save_checkpoint(trainer, None, {})
 
 
 def test_early_stopping_ends_a_run_that_no_longer_gets_better(train, tmp_path):

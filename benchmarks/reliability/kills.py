@@ -209,7 +209,7 @@ def killed_runs(kills: int, seed: int, folder: Path) -> dict[str, Any]:
     longest = 0.6 * (time.perf_counter() - begin)
     expected = outcome(folder / "whole") | {"half-written files": []}
     done, runs, different, refused = dict.fromkeys((*KINDS, AT_THE_END), 0), 0, set(), 0
-    while sum(done.values()) <= kills:
+    while sum(done.values()) <= kills and not different and not refused:
         runs += 1
         place = folder / f"killed-{runs}"
         arguments = [*settings, f"hydra.run.dir={place}", "resume=true"]

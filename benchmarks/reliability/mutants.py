@@ -93,10 +93,12 @@ def tried(mutant: Mutant, tree: Path) -> dict[str, object]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="mutants of files whose name holds this, or of this wrong text")
+    parser.add_argument("--only", default="", help="mutants whose file, tests or wrong text hold this")
     parser.add_argument("--list", action="store_true", help="name the mutants, and run nothing")
     given = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if given.only in mutant.file or given.only in mutant.wrong]
+    chosen = [
+        mutant for mutant in MUTANTS if any(given.only in text for text in (mutant.file, mutant.wrong, *mutant.tests))
+    ]
     if given.list:
         print("\n".join(f"{mutant.file}: {mutant.right}  ->  {mutant.wrong}" for mutant in chosen))
         sys.exit()

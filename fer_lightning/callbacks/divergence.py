@@ -1,5 +1,7 @@
 """Stop at the first loss that is no number."""
 
+from typing import Any
+
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -14,7 +16,8 @@ class Diverged(InputError):
 class StopWhenDiverged(Callback):
     """Raise `Diverged` at the first step whose loss is NaN or infinite, before a checkpoint could keep the damage.
 
-    On a GPU the losses of an epoch are looked at together, every `every` steps, so that the device is not waited for.
+    On a GPU the losses of an epoch are looked at together, every `every` steps and before each checkpoint, so that the
+    device is not waited for.
     """
 
     def __init__(self, every: int = 50):
@@ -30,6 +33,11 @@ class StopWhenDiverged(Callback):
             self._look(trainer)
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._look(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         self._look(trainer)
 
     def _look(self, trainer: lightning.Trainer) -> None:
