@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from torch.utils.tensorboard.summary import hparams
 
+from fer_lightning.config import flat
+from fer_lightning.data.ferplus import prefix_of, prefixed
 from fer_lightning.errors import InputError
+from fer_lightning.history import QUANTITIES
 
 MODULES = {"mlflow": "mlflow", "wandb": "wandb"}
 """What has to be installed for a logger; each is an extra of that name."""
@@ -43,3 +48,17 @@ def one_more(settings: Mapping[str, Any], folder: Path, prefix: str) -> list[Log
                 WandbLogger(folder.name, save_dir=folder, offline=offline, project=settings["project"], prefix=prefix)
             ]
     raise InputError(f"logger.name={name!r}: expected tensorboard, csv, mlflow or wandb")
+
+
+def log_hyperparameters(trainer: lightning.Trainer, config: dict[str, Any]) -> None:
+    """The config to TensorBoard's HParams tab, beside the run's own scalars, and to the other logger."""
+    if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+        shown = {
+            key: value if isinstance(value, bool | int | float) else str(value) for key, value in flat(config).items()
+        }
+        writer = trainer.logger.experiment._get_file_writer()
+        quantities = prefixed(dict.fromkeys(QUANTITIES, 0.0), QUANTITIES, prefix_of(config["data"]["name"]))
+        for summary in hparams(shown, quantities):
+            writer.add_summary(summary)
+        for logger in trainer.loggers[1:]:
+            logger.log_hyperparams(flat(config))

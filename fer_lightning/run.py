@@ -7,12 +7,17 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
-from torch.utils.tensorboard.summary import hparams
 
-from fer_lightning.callbacks import EndAnyway, GoOnWithinEpoch, StopEarly, StopWhenDiverged, drawing_callbacks
-from fer_lightning.checkpoints import LAST, AtomicCheckpointIO, KeepBestAndLast, read_checkpoint
+from fer_lightning.callbacks import (
+    EndAnyway,
+    GoOnWithinEpoch,
+    KeepBestAndLast,
+    StopEarly,
+    StopWhenDiverged,
+    drawing_callbacks,
+)
+from fer_lightning.checkpoints import LAST, AtomicCheckpointIO, read_checkpoint
 from fer_lightning.classifiers import ExpressionClassifier, build_classifier
 from fer_lightning.config import flat
 from fer_lightning.data.datamodule import FaceDataModule
@@ -20,7 +25,7 @@ from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.hardware import choose_memory_format, choose_precision
 from fer_lightning.history import QUANTITIES, History
-from fer_lightning.loggers import build_loggers
+from fer_lightning.loggers import build_loggers, log_hyperparameters
 from fer_lightning.progress import ShowProgress
 from fer_lightning.whole_files import write_json
 
@@ -157,20 +162,6 @@ def finished_metrics(config: dict[str, Any], folder: Path) -> dict[str, Any] | N
             f"{folder / METRICS}: damaged ({error}). Remove it, and resume=true makes it anew from {LAST}"
         ) from error
     return None if more else metrics
-
-
-def log_hyperparameters(trainer: lightning.Trainer, config: dict[str, Any]) -> None:
-    """The config to TensorBoard's HParams tab, beside the run's own scalars, and to the other logger."""
-    if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-        shown = {
-            key: value if isinstance(value, bool | int | float) else str(value) for key, value in flat(config).items()
-        }
-        writer = trainer.logger.experiment._get_file_writer()
-        quantities = prefixed(dict.fromkeys(QUANTITIES, 0.0), QUANTITIES, prefix_of(config["data"]["name"]))
-        for summary in hparams(shown, quantities):
-            writer.add_summary(summary)
-        for logger in trainer.loggers[1:]:
-            logger.log_hyperparams(flat(config))
 
 
 def announce(

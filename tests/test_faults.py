@@ -21,7 +21,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_lightning.checkpoints import KeepBestAndLast, load_classifier, read_checkpoint
+from fer_lightning.callbacks import KeepBestAndLast
+from fer_lightning.checkpoints import load_classifier, read_checkpoint
 from fer_lightning.data import cache
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError

@@ -13,7 +13,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fer_lightning import stopping
-from fer_lightning.checkpoints import KeepBestAndLast, read_checkpoint
+from fer_lightning.callbacks import KeepBestAndLast
+from fer_lightning.checkpoints import read_checkpoint
 from fer_lightning.classifiers import ExpressionClassifier
 from fer_lightning.data.augmentation import Augmentation
 from fer_lightning.data.batches import Batches, FaceTensors

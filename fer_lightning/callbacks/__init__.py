@@ -11,6 +11,7 @@ from fer_lightning.callbacks.drawing import DrawActivations, DrawConfusion, Draw
 from fer_lightning.callbacks.early_stopping import StopEarly
 from fer_lightning.callbacks.ending import DrawDreams, DrawEmbedding
 from fer_lightning.callbacks.going_on import EndAnyway, GoOnWithinEpoch
+from fer_lightning.callbacks.keeping import KeepBestAndLast
 
 __all__ = [
     "Diverged",
@@ -21,6 +22,7 @@ __all__ = [
     "DrawFilters",
     "EndAnyway",
     "GoOnWithinEpoch",
+    "KeepBestAndLast",
     "LayOutScalars",
     "Pace",
     "StopEarly",
