@@ -30,6 +30,7 @@ def run(train, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "hybrid"
     conv = "model.conv=[{filters: 2, kernel: 5, pool: 8}]"
     settings_ = ["data.images=140", "model=hybrid_poster", conv, "model.hidden=[8]", "trainer.max_epochs=1"]
+    settings_.append(f"data.cache_dir={folder.parent / 'cache'}")
     assert train(*settings_, "trainer.accelerator=cpu", "draw.every=0", f"hydra.run.dir={folder}").code == 0
     return folder
 
