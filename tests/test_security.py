@@ -239,7 +239,8 @@ def test_a_strangers_config_folder_sets_settings_alone(kind, tmp_path, train):
     name, text = FILES[kind]
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_text(text.replace("os.system}", f"os.system, command: touch {tmp_path / MARK}}}"))
-    result = train("--config-dir", str(tmp_path), "experiment=x", f"hydra.run.dir={tmp_path / 'run'}")
+    small = ["data.images=70", "model=fc", "model.hidden=[4]", "trainer.max_epochs=1", "draw.every=0"]
+    result = train("--config-dir", str(tmp_path), "experiment=x", f"hydra.run.dir={tmp_path / 'run'}", *small)
     assert result.code == 2
     why = "no file of settings" if kind in ("no yaml", "2 MB") else "are not taken from a file"
     assert re.search(f"{re.escape(str(tmp_path / name))}: .*{why}", result.err)

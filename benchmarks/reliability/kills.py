@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 import fer_lightning.run  # noqa: F401 (so that forked processes need not import it)
 from fer_lightning.train import main
@@ -183,7 +184,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]
     }
     seen["confusion matrices"] = {
-        tag: {event.step: event.tensor_proto.tensor_content for event in events.Tensors(tag)}
+        tag: {event.step: make_ndarray(event.tensor_proto).tolist() for event in events.Tensors(tag)}
         for tag in events.Tags()["tensors"]
         if "confusion" in tag
     }
