@@ -12,9 +12,9 @@ from fer_lightning.data.audit import Audit
 from fer_lightning.data.faces import SPLITS
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.visualize.copies import Group, sheet_of_groups
-from fer_lightning.visualize.sheet import png
-from fer_lightning.whole_files import write_json, write_whole
+from fer_lightning.figures.copies import Group, sheet_of_groups
+from fer_lightning.figures.sheet import png
+from fer_lightning.files import write_json, write_atomic
 
 AUDIT, COPIES = "audit.json", "copies.csv"
 
@@ -46,9 +46,9 @@ def write_audit(folder: Path, found: Audit, figures: dict[str, Any], pages: int 
                 old.unlink()
             for number, picture in enumerate(_sheets(found, kind, pages), start=1):
                 path = folder / f"{kind}-{number}.png"
-                write_whole(path, picture)
+                write_atomic(path, picture)
                 written.append(path)
-        write_whole(folder / COPIES, copies_table(found))
+        write_atomic(folder / COPIES, copies_table(found))
         write_json(folder / AUDIT, figures)
     except OSError as error:
         raise InputError(f"{folder}: the results cannot be written ({error.strerror or error})") from error

@@ -13,9 +13,9 @@ from torch import Tensor
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.visualize.confusion import confusion_picture
-from fer_lightning.visualize.sheet import png
-from fer_lightning.whole_files import write_json, write_whole
+from fer_lightning.figures.confusion import confusion_picture
+from fer_lightning.figures.sheet import png
+from fer_lightning.files import write_json, write_atomic
 
 EVALUATION, PREDICTIONS, CONFUSION = "evaluation.json", "predictions.npz", "confusion_matrix.png"
 """The files of an evaluation. predictions.npz: `labels` (n,) and `probabilities` (n, 7), in the order of the images."""
@@ -61,7 +61,7 @@ def write_evaluation(folder: Path, figures: dict[str, Any], labels: np.ndarray, 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in ((PREDICTIONS, table.getvalue()), (CONFUSION, picture)):
-            write_whole(folder / name, content)
+            write_atomic(folder / name, content)
         write_json(folder / EVALUATION, prefixed(figures, FIGURES, prefix_of(figures["data"])))
     except OSError as error:
         raise InputError(f"{folder}: the results cannot be written ({error.strerror or error})") from error

@@ -4,54 +4,15 @@ Each image of a batch draws its own values from the generator that is given, so 
 """
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from fer_lightning.errors import InputError, near_misses
+from fer_lightning.settings import AugmentSettings
 
 ERASED_AREA = (0.02, 0.2)
 """Smallest and largest share of the picture that random erasing covers (Zhong et al., AAAI 2020, sl and sh)."""
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What is done to a training batch; 0 leaves an operation out.
-
-    flip: probability of a mirrored face. shift: largest displacement, pixels, each axis. rotate: largest angle,
-    degrees, both ways. scale: largest relative change of size (0.1: 0.9 to 1.1 times). erase: probability that a
-    rectangle is erased. mixup: parameter of the Beta distribution that pairs are mixed by (Zhang et al., ICLR 2018).
-    """
-
-    flip: float = 0.0
-    shift: float = 0.0
-    rotate: float = 0.0
-    scale: float = 0.0
-    erase: float = 0.0
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, most in (("flip", 1), ("shift", 24), ("rotate", 180), ("scale", 0.9), ("erase", 1), ("mixup", 100)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-                raise InputError(f"data.augment.{name}={value!r}: expected a number from 0 to {most}")
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Augmentation":
-        """`data.augment` of the config. Raises InputError for an unknown key or a value out of range."""
-        valid = [field.name for field in fields(cls)]
-        for key in config:
-            if key not in valid:
-                raise InputError(f"data.augment.{key}: no such key.{near_misses(key, valid)} Keys: {', '.join(valid)}")
-        return cls(**config)
-
-    @property
-    def warps(self) -> bool:
-        """Whether pictures change in another way than by flipping, so that cached HOG features no longer hold."""
-        return any((self.shift, self.rotate, self.scale, self.erase, self.mixup))
 
 
 def draw_flips(count: int, probability: float, generator: Generator) -> Tensor:
@@ -64,22 +25,22 @@ def flip(images: Tensor, flipped: Tensor) -> Tensor:
     return torch.where(flipped[:, None, None, None], images.flip(-1), images)
 
 
-def warp(images: Tensor, augmentation: Augmentation, generator: Generator) -> Tensor:
-    """Rotate, scale and shift each image by its own random amount, bilinear; what comes in is the picture's reflection.
+def warp(images: Tensor, settings: AugmentSettings, generator: Generator) -> Tensor:
+    """Rotate, scale and shift each image by its own random amount, bilinear; the border is the picture's reflection.
 
     images: (B, C, H, W) float.
     """
-    if not (augmentation.shift or augmentation.rotate or augmentation.scale):
+    if not (settings.shift or settings.rotate or settings.scale):
         return images
     count, _, height, width = images.shape
     angle, size, down, right = 2 * torch.rand(4, count, generator=generator, device=generator.device) - 1
-    angle, size = angle * math.radians(augmentation.rotate), 1 + size * augmentation.scale
+    angle, size = angle * math.radians(settings.rotate), 1 + size * settings.scale
     theta = images.new_zeros(count, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = torch.cos(angle) / size
     theta[:, 0, 1] = -torch.sin(angle) / size * (height / width)
     theta[:, 1, 0] = torch.sin(angle) / size * (width / height)
-    theta[:, 0, 2] = right * augmentation.shift * 2 / width  # affine_grid counts in half widths
-    theta[:, 1, 2] = down * augmentation.shift * 2 / height
+    theta[:, 0, 2] = right * settings.shift * 2 / width  # affine_grid counts in half widths
+    theta[:, 1, 2] = down * settings.shift * 2 / height
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 

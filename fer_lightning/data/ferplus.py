@@ -14,7 +14,7 @@ import numpy as np
 
 from fer_lightning.data.archive import existing
 from fer_lightning.data.bounds import damage_named
-from fer_lightning.data.cached_faces import CachedFaces
+from fer_lightning.data.sources import CachedFaces
 from fer_lightning.data.faces import SPLITS, TRAIN
 from fer_lightning.data.fingerprint import content_fingerprint
 from fer_lightning.data.naming import LABEL_NAMES, SPLIT_NAMES

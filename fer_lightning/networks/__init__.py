@@ -1,6 +1,18 @@
-"""The networks of the paper as torch modules; they know nothing of data, training or configs beyond their own."""
+"""The networks as plain torch modules, preprocessing inside: grey faces in, logits out. And their files.
 
-from fer_lightning.networks.conv import ConvNetwork, HybridNetwork
-from fer_lightning.networks.fully_connected import FullyConnectedNetwork
+May import settings, expressions, errors, files and hog; knows nothing of data, Lightning or training.
+"""
 
-__all__ = ["ConvNetwork", "FullyConnectedNetwork", "HybridNetwork"]
+from fer_lightning.networks.conv import ConvNetwork, FullyConnectedNetwork
+from fer_lightning.networks.expression_network import ExpressionNetwork
+from fer_lightning.settings import ConvModel, FullyConnectedModel, InputSettings
+
+
+def build_network(model: ConvModel | FullyConnectedModel, inputs: InputSettings) -> ExpressionNetwork:
+    """The untrained network of some settings. Raises InputError where its layers leave nothing of the picture."""
+    if isinstance(model, ConvModel):
+        return ConvNetwork(model, inputs)
+    return FullyConnectedNetwork(model, inputs)
+
+
+__all__ = ["ExpressionNetwork", "build_network"]

@@ -4,7 +4,7 @@ from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.report.blocks import Block, Matrix, Missing, Picture, Row, Section, Table
 from fer_lightning.report.book import SOURCES, Book
 from fer_lightning.report.results import percent
-from fer_lightning.visualize.errors import confused_pairs
+from fer_lightning.figures.mistakes import confused_pairs
 
 FIRST = ("conv_shallow", "conv_deep")
 

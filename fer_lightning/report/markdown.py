@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.report.blocks import Block, Chart, Matrix, Missing, Picture, Row, Section, Table, Words
-from fer_lightning.visualize.confusion import confusion_picture
-from fer_lightning.visualize.sheet import png
+from fer_lightning.figures.confusion import confusion_picture
+from fer_lightning.figures.sheet import png
 
 FIGURES = "figures"
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.report.blocks import Block, Chart, Matrix, Missing, Picture, Row, Section, Table, Words
 from fer_lightning.report.charts import INK
-from fer_lightning.visualize.confusion import accuracy_of, row_shares
+from fer_lightning.figures.confusion import accuracy_of, row_shares
 
 
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:

@@ -12,7 +12,7 @@ from fer_lightning.config import flat
 from fer_lightning.search.settings import OBJECTIVES
 from fer_lightning.search.space import hydra_text
 from fer_lightning.search.study import Study, folder_of, tries
-from fer_lightning.whole_files import write_whole
+from fer_lightning.files import write_atomic
 
 BEST, TRIALS = "best.yaml", "trials.csv"
 GROUPS = ("data", "model", "optimizer", "schedule")
@@ -42,7 +42,7 @@ def write_trials(study: Study) -> None:
         scores = " ".join(f"{fold['val/accuracy']:.6f}" for fold in kept.get("folds", []))
         others = [kept.get("cv/std", ""), scores, kept.get("wall_seconds", ""), tries(trial), kept.get("reason", "")]
         writer.writerow([trial.number, trial.state.name, *objectives, *settings, *others, folder_of(trial)])
-    write_whole(study.folder / TRIALS, table.getvalue())
+    write_atomic(study.folder / TRIALS, table.getvalue())
 
 
 def write_best(study: Study, compose: Callable[..., dict[str, Any]]) -> dict[str, Any] | None:
@@ -71,7 +71,7 @@ def write_best(study: Study, compose: Callable[..., dict[str, Any]]) -> dict[str
         f"# Trial {best.number}, the best of {len(study.trials())}: {objectives} ({config['cv']['folds']} folds).\n"
         f"#   python -m fer_lightning.train +best={study.folder / BEST}\n"
     )
-    write_whole(
+    write_atomic(
         study.folder / BEST, head + yaml.safe_dump({"overrides": groups + differing}, allow_unicode=True, width=200)
     )
     return config | {"cv": {**config["cv"], "folds": 0}, "resume": False}

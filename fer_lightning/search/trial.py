@@ -29,7 +29,7 @@ from fer_lightning.search.board import write_hyperparameters
 from fer_lightning.search.latency import milliseconds
 from fer_lightning.search.settings import BY_EPOCH, OBJECTIVES, build_pruner, open_locks, open_storage
 from fer_lightning.search.study import at_work
-from fer_lightning.whole_files import write_json
+from fer_lightning.files import write_json
 
 THREADS = torch.get_num_threads()
 FOLDS, HOST = "folds", "host"

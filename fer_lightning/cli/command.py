@@ -1,0 +1,199 @@
+"""`hydra_command`: compose the config, check it, run the job, report errors."""
+
+import contextlib
+import functools
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_lightning.cli.untrusted import require_settings_only, with_best
+from fer_lightning.errors import InputError, disk_message, near_misses
+from fer_lightning.settings import CONF, S, TrainSettings, flatten, parse
+from fer_lightning.signals import Stopped, stop_signals
+
+BAD_INPUT = 2
+"""Exit status when the user's input was refused."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How a command was called. folder: Hydra's run folder; chosen: whether the user named it by hydra.run.dir."""
+
+    folder: Path
+    chosen: bool
+    command: str
+    composed: DictConfig
+
+    def write_settings(self) -> None:
+        """Write the composed config to `.hydra` in the run folder, as Hydra would, but not before the run begins.
+
+        So a command that is refused leaves no trace, and not its settings in the folder of another run.
+        """
+        config: Any = HydraConfig.instance().cfg
+        folder = self.folder / ".hydra"
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {"config": self.composed, "hydra": config, "overrides": config.hydra.overrides.task}
+        for name, content in files.items():
+            OmegaConf.save(content, folder / f"{name}.yaml")
+
+
+def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, Invocation], Any]], Callable[[], None]]:
+    """Make a function of settings a command: `@hydra_command("evaluate", EvaluateSettings)`.
+
+    The function imports torch itself: it is called once the settings are right.
+    """
+
+    def decorate(task: Callable[[S, Invocation], Any]) -> Callable[[], None]:
+        begun = False
+
+        @functools.wraps(task)
+        def job(config: DictConfig) -> Any:
+            nonlocal begun
+            begun = True
+            try:
+                invocation = _invocation(config, task.__module__)
+                _refuse_without_effect(model)
+                return task(settings_of(config, model), invocation)
+            except (InputError, OSError) as error:  # here, since Hydra would print a line of its own first
+                folder = Path(HydraConfig.get().runtime.output_dir)
+                if folder != Path.cwd():
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()  # made by Hydra; fails where it holds something
+                fail(str(error) if isinstance(error, InputError) else disk_message(error, folder))
+
+        run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
+
+        def main() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function, not Hydra's printer
+            if {"-h", "--help"} & set(sys.argv[1:]):
+                from fer_lightning.cli.help import print_help
+
+                return print_help(config_name, sys.argv[1:])
+            try:
+                with stop_signals.listen(), _quiet_threads():
+                    sys.argv[1:] = with_best(sys.argv[1:])
+                    require_settings_only(sys.argv[1:])
+                    run()
+            except Stopped as stopped:
+                state = stopped.advice or ("the same command starts again" if begun else "nothing was begun")
+                print(f"stopped by {stopped}; {state}", file=sys.stderr)
+                sys.exit(128 + signal.Signals[str(stopped)])
+            except InputError as error:
+                fail(str(error))
+            except (HydraException, OmegaConfBaseException) as error:
+                fail(explain(error, config_name))
+            except OSError as error:
+                fail(disk_message(error, Path.cwd()))
+            except Exception as error:
+                if begun:
+                    raise
+                fail(explain(error, config_name))  # Hydra raises bare ValueError and KeyError here
+            return None
+
+        return main
+
+    return decorate
+
+
+def fail(message: str) -> NoReturn:
+    """Print one message to stderr and exit with BAD_INPUT."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def settings_of(config: DictConfig, model: type[S]) -> S:
+    """The checked settings of a composed config. Raises InputError."""
+    values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return parse(model, {key: value for key, value in values.items() if key != "hydra"})
+
+
+def print_config() -> None:
+    """`fer config OVERRIDES`: print the composed settings of a training run, checked."""
+
+    def show(settings: S, invocation: Invocation) -> None:
+        print(OmegaConf.to_yaml(invocation.composed, resolve=True), end="")
+
+    sys.argv.append("hydra.run.dir=.")
+    hydra_command("config", TrainSettings)(show)()
+
+
+def _invocation(config: DictConfig, module: str) -> Invocation:
+    given = HydraConfig.get()
+    name = module if module != "__main__" else f"fer_lightning.{Path(sys.argv[0]).stem}"
+    return Invocation(
+        folder=Path(given.runtime.output_dir),
+        chosen=any(override.startswith("hydra.run.dir=") for override in given.overrides.hydra),
+        command=f"python -m {name} {shlex.join(sys.argv[1:])}",
+        composed=config,
+    )
+
+
+def _refuse_without_effect(model: type[S]) -> None:
+    """Raise InputError for a setting of the data that has no effect in this command."""
+    keys = getattr(model, "DATA_KEYS", None)
+    for override in HydraConfig.get().overrides.task if keys is not None else ():
+        group, dot, key = override.partition("=")[0].lstrip("+~").partition(".")
+        if group == "data" and dot and key not in keys:
+            raise InputError(f"data.{key}: without effect in this command. Valid: data.{', data.'.join(sorted(keys))}")
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """TensorBoard writes in a thread; its disk errors are raised by its next call, and reported once."""
+    report = threading.excepthook
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else report(args)
+    try:
+        yield
+    finally:
+        threading.excepthook = report
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """What was wrong with an override, with the names that would have been right."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        known = sorted(option for option in error.options)
+        return f"{group}={choice}: no such {group}.{near_misses(choice, known)} Choices: {', '.join(known)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} cannot be read as key=value: {str(error).splitlines()[0]}"
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
+        key = str(cause.full_key or cause.key)
+        if "is not in struct" in str(cause):
+            return f"{key}: no such setting.{near_misses(key, config_keys(config_name))} All settings: add --help"
+        return f"{key}: {str(cause).splitlines()[0]}"
+    if "BasicSweeper does not support sweep type" in str(error):
+        return (
+            "an interval is searched by a study: add sweeps=lr_reg_hidden or another of its files, or, for a space "
+            "that is on the command line alone, hydra/sweeper=study cv.folds=5"
+        )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]) or "Hydra cannot use this; is every word key=value?"
+
+
+def config_keys(config_name: str) -> list[str]:
+    """All groups and dotted keys of the config, with the groups of the command line, or else the default ones."""
+    chosen = [word for word in sys.argv[1:] if "=" in word and (CONF / word.partition("=")[0]).is_dir()]
+    for overrides in (chosen, []):
+        GlobalHydra.instance().clear()
+        try:
+            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+                config = hydra.compose(config_name, overrides)
+        except HydraException:
+            continue
+        values: Any = OmegaConf.to_container(config)
+        return [*map(str, config), *flatten(values)]
+    return []

@@ -1,0 +1,42 @@
+"""ExpressionNetwork: what every network here is to its users, from grey faces to logits and probabilities."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from fer_lightning.networks.layers import Head
+from fer_lightning.networks.preprocessing import Preprocessing
+from fer_lightning.settings import InputSettings
+
+
+class ExpressionNetwork(nn.Module, ABC):
+    """Grey faces (B, 1, 48, 48), values 0 to 255, to logits (B, 7). Subclasses set `head` and define `embed`."""
+
+    head: Head
+    temperature: Tensor
+
+    def __init__(self, inputs: InputSettings, with_hog: bool):
+        super().__init__()
+        self.preprocessing = Preprocessing(inputs, with_hog)
+        self.register_buffer("temperature", torch.ones(()))
+
+    @property
+    def uses_hog(self) -> bool:
+        return self.preprocessing.with_hog
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @abstractmethod
+    def embed(self, images: Tensor, hog: Tensor | None) -> Tensor:
+        """Output of the last hidden layer, (B, width), for what `preprocessing` gives."""
+
+    def forward(self, faces: Tensor, hog: Tensor | None = None) -> Tensor:
+        """Logits (B, 7). hog: (B, hog_length) of the faces where it is known (a cache); else it is computed."""
+        return self.head.scores(self.embed(*self.preprocessing(faces, hog)))
+
+    def probabilities(self, faces: Tensor) -> Tensor:
+        """Probabilities (B, 7), float32: softmax of the logits divided by the network's temperature."""
+        return (self(faces).float() / self.temperature).softmax(dim=1)

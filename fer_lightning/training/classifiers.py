@@ -1,0 +1,120 @@
+"""ExpressionClassifier: the LightningModule around a network, with loss, metrics, optimiser and schedule."""
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+
+from fer_lightning.data.loader import Batch
+from fer_lightning.expressions import EXPRESSIONS
+from fer_lightning.networks import build_network
+from fer_lightning.seeding import DROPOUT, stream_seed
+from fer_lightning.settings import PlateauSettings, TrainSettings, dump
+from fer_lightning.training.optimizers import build_optimizer, lr_schedule
+
+CLASSES = len(EXPRESSIONS)
+
+
+class ExpressionClassifier(lightning.LightningModule):
+    """Trains `network` by some settings. What rebuilds the network is kept in the checkpoint as hyper-parameters."""
+
+    def __init__(self, settings: TrainSettings):
+        super().__init__()
+        self.settings = settings
+        self.network = build_network(settings.model, settings.data.inputs)
+        self.class_weights: Tensor
+        self.register_buffer("class_weights", torch.ones(CLASSES))
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_accuracy = MulticlassAccuracy(CLASSES, average="micro")
+        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_metrics = MetricCollection(
+            {
+                "val/accuracy": MulticlassAccuracy(CLASSES, average="micro"),
+                "val/macro_f1": MulticlassF1Score(CLASSES, average="macro"),
+            }
+        )
+        self.val_confusion = MulticlassConfusionMatrix(CLASSES)
+        self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        groups = {name: dump(getattr(settings, name)) for name in ("model", "optimizer", "schedule")}
+        self.save_hyperparameters(
+            {**groups, "inputs": dump(settings.data.inputs), "seed": settings.seed}, logger=False
+        )
+
+    def set_class_weights(self, class_counts: Tensor) -> None:
+        """Weight each class's loss by the inverse of its number of training images (7,)."""
+        self.class_weights.copy_(class_counts.sum() / (CLASSES * class_counts.clamp_min(1)))
+
+    def forward(self, faces: Tensor, hog: Tensor | None = None) -> Tensor:
+        """Logits (B, 7) of grey faces (B, 1, 48, 48), 0 to 255."""
+        return self.network(faces, hog)
+
+    def on_train_epoch_start(self) -> None:
+        self.trainer.train_dataloader.set_epoch(self.current_epoch)  # type: ignore[union-attr]
+        self.seed_dropout()
+
+    def seed_dropout(self) -> None:
+        """Make dropout, the only draw from the global generator, follow (seed, epoch) alone: see `seeding`."""
+        stream = self.current_epoch * self.trainer.world_size + self.trainer.global_rank
+        torch.manual_seed(stream_seed(self.settings.seed, stream, DROPOUT))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        logits = self(batch.images, batch.hog)
+        loss = F.cross_entropy(
+            logits,
+            batch.targets,
+            weight=self.class_weights if self.settings.model.class_weights else None,
+            label_smoothing=self.settings.model.label_smoothing,
+        )
+        labels = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
+        self.train_loss.update(loss.detach(), weight=len(labels))
+        self.train_accuracy.update(logits.detach(), labels)
+        metrics = {"train/loss": self.train_loss, "train/accuracy": self.train_accuracy}
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(labels))
+        return {"loss": loss, "logits": logits.detach(), "labels": labels}
+
+    def on_train_epoch_end(self) -> None:
+        self.log("step", float(self.current_epoch))  # TensorBoard's horizontal axis, for every scalar: epochs
+        self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        logits = self(batch.images, batch.hog)
+        self.val_loss.update(F.cross_entropy(logits.float(), batch.targets), weight=len(logits))
+        self.val_metrics.update(logits, batch.targets)
+        self.val_confusion.update(logits, batch.targets)
+        self.log("val/loss", self.val_loss, batch_size=len(logits))
+        self.log_dict(self.val_metrics, batch_size=len(logits))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("step", float(self.current_epoch))
+        if self.plateau is not None:
+            self.plateau.step(float(self.trainer.callback_metrics["val/loss"]))
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_confusion.reset()  # here, so that callbacks can still read it after the epoch
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.network, self.settings.optimizer)
+        schedule = self.settings.schedule
+        if isinstance(schedule, PlateauSettings):
+            # stepped by hand: Lightning would step it after the epoch's checkpoint, and a resumed run would differ
+            self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=schedule.patience)
+            return optimizer
+        factor, total = lr_schedule(schedule.name), int(self.trainer.estimated_stepping_batches)
+        by_progress = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(min(step / max(total, 1), 1.0)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": by_progress, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.plateau is not None:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._plateau_state = checkpoint.get("plateau")
+
+    def on_train_start(self) -> None:
+        if self.plateau is not None and self._plateau_state is not None:
+            self.plateau.load_state_dict(self._plateau_state)

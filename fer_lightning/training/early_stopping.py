@@ -1,0 +1,71 @@
+"""Two reasons to end a run before its last epoch: no more gain, or a loss that is no longer a number."""
+
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+from fer_lightning.errors import InputError
+
+
+class StopEarly(EarlyStopping):
+    """Stop after `patience` epochs without a better validation accuracy.
+
+    A run that was killed after it had stopped, but before that was recorded, stops again at once when it is resumed.
+    """
+
+    def __init__(self, patience: int):
+        super().__init__("val/accuracy", mode="max", patience=patience, check_on_train_epoch_end=True, verbose=False)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class Diverged(InputError):
+    """The loss is no longer a number."""
+
+
+class StopWhenDiverged(Callback):
+    """Raise `Diverged` at the first step whose loss is NaN or infinite, before a checkpoint could keep the damage.
+
+    On a GPU the losses of an epoch are looked at together, every `every` steps and before each checkpoint, so that the
+    device is not waited for.
+    """
+
+    def __init__(self, every: int = 50):
+        self.every = every
+        self.losses: list[torch.Tensor] = []
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.losses = []
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.losses.append(outputs["loss"].detach())
+        if len(self.losses) == self.every or self.losses[-1].device.type == "cpu":
+            self._check(trainer)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._check(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._check(trainer)
+
+    def _check(self, trainer: lightning.Trainer) -> None:
+        if not self.losses:
+            return
+        finite = torch.isfinite(torch.stack(self.losses)).tolist()
+        first = trainer.global_step - len(finite) + 1
+        self.losses = []
+        if not all(finite):
+            step = first + finite.index(False)
+            raise Diverged(
+                f"the loss became NaN or infinite at step {step} (epoch {trainer.current_epoch}). "
+                "The checkpoints of the epochs before are kept. "
+                "A smaller optimizer.lr, or trainer.gradient_clip_val=1, usually helps"
+            )

@@ -1,0 +1,69 @@
+"""Optimisers, and learning-rate schedules as functions of the progress through a run, from 0 to 1."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from fer_lightning.settings import AdamSettings, SgdSettings
+
+Schedule = Callable[[float], float]
+
+
+def constant(progress: float) -> float:
+    """The base rate throughout, as in the paper."""
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """From the base rate to zero along half a cosine (Loshchilov & Hutter, ICLR 2017, without restarts)."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def one_cycle(progress: float, rise: float = 0.2, start: float = 0.1) -> float:
+    """Linearly from a tenth of the base rate up to it in the first fifth, then to zero along a cosine (Smith, 2018)."""
+    if progress < rise:
+        return start + (1 - start) * progress / rise
+    return cosine((progress - rise) / (1 - rise))
+
+
+def linear(progress: float) -> float:
+    """From the base rate straight to zero."""
+    return 1 - progress
+
+
+def steps(progress: float) -> float:
+    """A tenth of the rate after half of the run, a hundredth after three quarters (He et al., CVPR 2016)."""
+    return 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant": constant,
+    "cosine": cosine,
+    "one_cycle": one_cycle,
+    "linear": linear,
+    "steps": steps,
+}
+
+
+def lr_schedule(name: str) -> Schedule:
+    """The factor of the base rate by progress, for a schedule's name."""
+    return SCHEDULES[name]
+
+
+def build_optimizer(network: nn.Module, settings: SgdSettings | AdamSettings) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, Adam or AdamW over a network's parameters.
+
+    L2 (`weight_decay`) is on the weights of convolutions and linear layers only, not on biases and norms. In sgd and
+    adam it is a penalty of weight_decay / 2 * w**2 in the loss; in adamw it is decoupled (Loshchilov & Hutter,
+    ICLR 2019).
+    """
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if isinstance(settings, SgdSettings):
+        momentum = settings.momentum
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=momentum, nesterov=momentum > 0)
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return kind(groups, lr=settings.lr, betas=(settings.betas[0], settings.betas[1]))
