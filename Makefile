@@ -18,24 +18,31 @@ setup: .venv/.ready  ## the environment in .venv, with the exact versions of con
 train: setup  ## train model=hybrid_deep on the embedded synthetic faces (ARGS='...' adds overrides)
 	$(BIN)/python -m fer_lightning.train experiment=try_out model=hybrid_deep $(ARGS)
 
-test: setup  ## the test suite without the slow tests (ARGS='tests/test_hog.py -x')
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+# Two processes with one thread each: threads of several processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-test-slow: setup  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test: setup  ## the quick tests (ARGS='tests/test_hog.py -x')
+	$(PYTEST) $(if $(filter tests/%,$(ARGS)),,--ignore=tests/integration) $(ARGS)
 
-coverage: setup  ## the test suite with its branch coverage of the package, which must be 90 % or more
-	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+test-integration: setup  ## tests with browsers, databases, forks, kills and whole commands
+	$(PYTEST) tests/integration $(ARGS)
+
+coverage: setup  ## all tests with their branch coverage of the package, which must be 90 % or more
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=90 $(ARGS)
 
 reliability: setup  ## runs killed and resumed, 20,000 mutated inputs of each kind, mutants noticed: about an hour
 	@for name in kills stops fuzz mutants; do \
 	  echo "== benchmarks/reliability/$$name.py"; $(BIN)/python benchmarks/reliability/$$name.py || exit; done
 
-check: setup  ## lint, types and tests, as CI runs them
+check: setup lint test test-integration  ## lint, types and all tests, as CI runs them
+
+lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(MAKE) --no-print-directory test
+
+size: setup  ## files and lines of the package, modules that an image passes
+	$(BIN)/python benchmarks/size.py
 
 format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -55,4 +62,4 @@ dashboard: setup  ## the newest search of runs/ in optuna-dashboard (STUDY=runs/
 	@test -n '$(STUDY)' || { echo "error: no search in runs/; give STUDY=FOLDER/study.db, or the URL of a database" >&2; exit 2; }
 	$(BIN)/optuna-dashboard $(if $(filter %.db,$(STUDY)),sqlite:///)$(STUDY)
 
-.PHONY: dashboard help setup train test test-slow coverage reliability check format bench tensorboard report
+.PHONY: help setup train test test-integration coverage reliability check lint size format bench tensorboard report dashboard

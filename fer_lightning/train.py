@@ -4,6 +4,7 @@ python -m fer_lightning.train model=hybrid_deep data=fer2013 data.path=fer2013.z
 python -m fer_lightning.train model=hybrid_deep data=fer2013 data.path=fer2013.zip cv.folds=5
 """
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def train(settings: TrainSettings, invocation: Invocation) -> float:
     from fer_lightning.training.fit import fit
     from fer_lightning.training.resume import finished_metrics
 
-    console, folder = Console(highlight=False), invocation.folder
+    console, folder = Console(highlight=False, quiet=process_rank() > 0), invocation.folder
     if settings.cv.folds:
         return float(cross_validate(settings, folder, console, invocation.write_settings)["cv/mean"])
     if settings.resume and finished_metrics(settings, folder):
@@ -32,14 +33,15 @@ def train(settings: TrainSettings, invocation: Invocation) -> float:
     return float(metrics["val/accuracy"])
 
 
-def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> None:
-    """The final table, printed by the first process of a run, and what to look at next."""
-    from lightning.pytorch.utilities import rank_zero_only
+def process_rank() -> int:
+    """Number of this process among those of one run, by the variables that Lightning, torchrun and SLURM set."""
+    return int(next((os.environ[name] for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0))
 
+
+def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> None:
+    """The final table, and what to look at next."""
     from fer_lightning.data.ferplus import title_of
 
-    if rank_zero_only.rank:
-        return
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"best of {metrics['epochs']} epochs"
     table = Table(title=f"{metrics['model']} on {title_of(metrics['data'])}, {epochs}", title_justify="left")
     for heading in ("", "accuracy", "loss", "macro F1"):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_lightning.config import plain
+from fer_lightning.cli import settings_of
+from fer_lightning.settings import TrainSettings
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text()
@@ -25,39 +26,37 @@ def test_a_wheel_works_from_any_folder(tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
+
+    def run(*words: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(site)}
+        ran = subprocess.run([sys.executable, *words], cwd=elsewhere, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
     arguments = ["model=fc", "data.images=70", "trainer.max_epochs=1", "trainer.accelerator=cpu", "hydra.run.dir=run"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "fer_lightning.train", *arguments],
-        cwd=elsewhere,
-        env=os.environ | {"PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr
+    run("-m", "fer_lightning", "train", *arguments)
     assert (elsewhere / "run" / "metrics.json").exists()
-    where = "import fer_lightning.commands as c; print(c.CONF)"
-    found = subprocess.run(
-        [sys.executable, "-c", where],
-        env=os.environ | {"PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        cwd=elsewhere,
-    )
-    assert Path(found.stdout.strip()).is_relative_to(site)
+    assert "learning rate" in run("-m", "fer_lightning.train", "--help")
+    conf = run("-c", "import fer_lightning.settings as settings; print(settings.CONF)")
+    assert Path(conf.strip()).is_relative_to(site)
+    run("-m", "fer_lightning.report", "run", "--out", "report")
+    assert (elsewhere / "report" / "report.html").exists()
 
 
 @pytest.mark.parametrize(
     "command", [command for command in TRAIN_COMMANDS if "..." not in command and "--" not in command]
 )
 def test_the_readmes_train_commands_compose(command, compose):
-    plain(compose(*(word for word in shlex.split(command) if not word.startswith("hydra."))))
+    words = [word for word in shlex.split(command) if not word.startswith("hydra.")]
+    settings_of(compose(*words), TrainSettings)
 
 
 def test_the_makefile_has_the_promised_targets():
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    assert {"setup", "train", "test", "check", "bench", "tensorboard"} <= targets
+    assert {"setup", "train", "test", "test-integration", "check", "bench", "tensorboard", "report"} <= targets
 
 
-def test_readme_names_only_files_that_exist():
-    for name in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
-        assert (PROJECT / name).exists(), name
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/reliability.md", "sweeps/README.md"])
+def test_a_page_names_only_files_that_exist(page):
+    for name in re.findall(r"\]\(((?!http)[^)#]+)\)", (PROJECT / page).read_text()):
+        assert ((PROJECT / page).parent / name).exists(), name

@@ -1,64 +1,130 @@
-"""The arrows between the rooms of the package run one way, and the config tree is whole."""
+"""The arrows between the folders of the package run one way, through indirect imports too, and the config tree is whole."""
 
 import ast
+import json
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
 import fer_lightning
-from fer_lightning.commands import CONF
+from fer_lightning.settings import CONF
 
 PACKAGE = Path(fer_lightning.__file__).parent
-PROJECT = PACKAGE.parent
-FORBIDDEN = {
-    # room: what none of its files may import
-    "expressions": ["fer_lightning", "torch", "numpy"],
-    "hog": ["fer_lightning.data", "fer_lightning.networks", "fer_lightning.classifiers", "lightning", "hydra"],
-    "data": [
-        "fer_lightning.networks",
-        "fer_lightning.classifiers",
-        "fer_lightning.train",
-        "hydra",
-        "omegaconf",
-        "optuna",
-    ],
-    "networks": [
-        "fer_lightning.data",
-        "fer_lightning.classifiers",
-        "fer_lightning.train",
-        "lightning",
-        "hydra",
-        "optuna",
-    ],
-    "visualize": ["lightning", "fer_lightning.train", "fer_lightning.callbacks", "hydra", "optuna"],
-    "classifiers": ["fer_lightning.train", "fer_lightning.callbacks", "fer_lightning.visualize", "hydra", "omegaconf"],
-    "report": ["fer_lightning.train", "fer_lightning.callbacks", "lightning", "hydra", "optuna"],
-    "callbacks": ["fer_lightning.train", "hydra", "omegaconf", "optuna"],
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+COMMANDS = {"__init__", "__main__", "train", "evaluate", "predict", "visualize", "audit", "export", "demo"}
+ROOT = {"settings", "expressions", "errors", "seeding", "signals", "files"}
+MAY_REACH = {
+    # folder: what its modules may import, directly or through others
+    "hog": ROOT,
+    "cli": ROOT,
+    "networks": ROOT | {"hog"},
+    "data": ROOT | {"hog"},
+    "figures": ROOT,
+    "training": ROOT | {"hog", "data", "networks", "figures"},
+    "evaluation": ROOT | {"hog", "data", "networks", "figures"},
+    "search": ROOT | {"hog", "data", "networks", "figures", "training"},
+    "report": ROOT | {"hog", "data", "networks", "figures", "evaluation", "cli"},
 }
+MAY_IMPORT = {
+    # package of others: where it may be imported; elsewhere it may not even be reached
+    "lightning": {"training", "data", "search"},
+    "hydra": {"cli"},
+    "optuna": {"search"},
+}
+NEVER_LIGHTNING = {"networks", "figures", "evaluation", "report", "cli"}
 
 
-def imported(file: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file): file for file in SOURCES}
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """What a module imports anywhere in it, modules of the package by their full name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: imports are absolute"
-            names.add(node.module)
-    return names
+            assert node.level == 0, f"{module}: imports are absolute"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in inner}
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_arrows_between_the_rooms_run_one_way(room):
-    files = list((PACKAGE / room).glob("*.py")) if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
-    assert files
-    for file in files:
-        if file.name == "__main__.py":  # a command may compose a config
+@cache
+def reached(module: str) -> frozenset[str]:
+    """All that is loaded with a module: its imports, theirs, and the packages around them."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        for name in imports(waiting.pop()):
+            for loaded in (name, *parents(name)):
+                if loaded not in seen:
+                    seen.add(loaded)
+                    waiting += [loaded] if loaded in MODULES else []
+    return frozenset(seen)
+
+
+def parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(2, len(parts)) if parts[0] == "fer_lightning"]
+
+
+def folder_of(module: str) -> str:
+    return (module.split(".") + [""])[1]
+
+
+@pytest.mark.parametrize("folder", MAY_REACH)
+def test_arrows_between_the_folders_run_one_way(folder):
+    own = [module for module in MODULES if folder_of(module) == folder]
+    assert own
+    for module in own:
+        if module.endswith("__main__"):  # a command may use everything
             continue
-        for name in imported(file):
-            for forbidden in FORBIDDEN[room]:
-                assert not f"{name}.".startswith(f"{forbidden}."), f"{file} imports {name}"
+        for name in reached(module):
+            if name.startswith("fer_lightning."):
+                assert folder_of(name) in MAY_REACH[folder] | {folder}, f"{module} reaches {name}"
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_of_others_is_imported_in_its_place_alone(package):
+    for module in MODULES:
+        if any(f"{name}.".startswith(f"{package}.") for name in imports(module)):
+            assert folder_of(module) in MAY_IMPORT[package], f"{module} imports {package}"
+    for module in MODULES:
+        if package == "lightning" and folder_of(module) in NEVER_LIGHTNING:
+            assert not any(f"{name}.".startswith("lightning.") for name in reached(module)), module
+
+
+def test_settings_and_the_cli_load_nothing_heavy():
+    code = "import fer_lightning, fer_lightning.cli, fer_lightning.train, sys, json; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert not {"torch", "lightning", "matplotlib", "optuna", "numpy"} & set(loaded)
+
+
+def test_names_of_modules_are_unique_and_no_tests():
+    names = [file.stem for file in SOURCES if not file.stem.startswith("__")]
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+    assert not [name for name in names if name.startswith("test_") or name in ("utils", "helpers", "base", "common")]
+    loose = {file.stem for file in PACKAGE.glob("*.py")} - COMMANDS
+    assert len(loose) <= 8, loose
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: name_of(file))
+def test_each_module_says_what_it_is(file):
+    text = ast.get_docstring(ast.parse(file.read_text()))
+    assert text, file
+    if file.name == "__init__.py" and file.parent != PACKAGE:
+        assert "import" in text.lower(), f"{file}: what does this folder hold, and what may it import?"
 
 
 def test_every_key_of_the_config_has_a_comment():

@@ -166,7 +166,7 @@ def explain(error: Exception, config_name: str) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        known = sorted(option for option in error.options)
+        known = sorted(map(str, error.options))
         return f"{group}={choice}: no such {group}.{near_misses(choice, known)} Choices: {', '.join(known)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} cannot be read as key=value: {str(error).splitlines()[0]}"

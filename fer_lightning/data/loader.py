@@ -42,7 +42,8 @@ class FaceTensors:
 
     def to(self, device: torch.device) -> "FaceTensors":
         """The same faces on another device."""
-        return FaceTensors(*(None if value is None else value.to(device) for value in vars(self).values()))
+        hog, shares = (None if value is None else value.to(device) for value in (self.hog, self.shares))
+        return FaceTensors(self.images.to(device), self.labels.to(device), hog, shares)
 
 
 class Batches:

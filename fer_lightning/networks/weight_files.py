@@ -116,7 +116,8 @@ def migrate(content: dict[str, Any]) -> dict[str, Any]:
     if content.get("settings_version", 1) != 1:
         return content
     for key in ("state_dict", "current_model_state"):  # the second: the weights themselves, beside their average
-        if _named(weights := content.get(key)):
+        weights = content.get(key)
+        if isinstance(weights, dict) and _named(weights):
             content[key] = {_renamed(name): value for name, value in weights.items()}
             content[key].setdefault(f"{PREFIX}temperature", torch.ones(()))
     if isinstance(callbacks := content.get("callbacks"), dict):
