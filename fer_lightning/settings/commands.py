@@ -1,0 +1,155 @@
+"""The settings of each command, and of a search; conf/*.yaml and conf/hydra/sweeper/study.yaml say what a key means."""
+
+# ruff: noqa: D101
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from fer_lightning.settings.groups import (
+    AnySchedule,
+    DataSettings,
+    Fer2013Data,
+    FerPlusData,
+    InputSettings,
+    LoggerSettings,
+    ModelSettings,
+    OptimizerSettings,
+    SyntheticData,
+    TrainerSettings,
+)
+from fer_lightning.settings.validation import OptionalText, Seed, Settings, Switch, Text, expected, number, whole
+
+
+class EarlyStoppingSettings(Settings):
+    patience: Annotated[int | None, whole(1, null=True)]
+
+
+class EmaSettings(Settings):
+    decay: Annotated[float, number(0, below=1)]
+
+
+class DrawSettings(Settings):
+    every: Annotated[int, whole(0)]
+    share: Annotated[float, number(0)]
+    deepdream: Switch
+    embedding: Annotated[int, whole(0)]
+
+
+class CrossValidationSettings(Settings):
+    folds: Annotated[
+        int, expected("0 (off) or a whole number from 2 to 100", lambda value: value == 0 or 2 <= value <= 100)
+    ]
+    seed: Seed
+
+
+class TrainSettings(Settings):
+    """conf/config.yaml: everything that a training run is told."""
+
+    data: DataSettings
+    model: ModelSettings
+    optimizer: OptimizerSettings
+    schedule: AnySchedule
+    trainer: TrainerSettings
+    logger: LoggerSettings
+    seed: Seed
+    resume: Switch
+    memory_format: Literal["auto", "channels_last", "contiguous"]
+    checkpoint_minutes: Annotated[float | None, number(0, null=True)]
+    early_stopping: EarlyStoppingSettings
+    ema: EmaSettings
+    draw: DrawSettings
+    cv: CrossValidationSettings
+
+
+class EvaluateSettings(Settings):
+    DATA_KEYS: ClassVar = {"path", "votes", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+    """Keys of `data` that have an effect: size, channels and HOG are the checkpoint's, and nothing is augmented."""
+
+    data: DataSettings
+    checkpoint: Annotated[
+        str | list[str],
+        expected("a checkpoint, or several as in '[a.ckpt,b.ckpt]'", lambda value: bool(value) and all(value)),
+    ]
+    split: Literal["train", "val", "test"]
+    tta: Literal["none", "flip", "tencrop"]
+    temperature: Annotated[
+        float | Literal["val"] | None,
+        expected("val, a number above 0, or null", lambda value: value in (None, "val") or value > 0),
+    ]
+    compare: Annotated[str | None, expected("the path of an evaluation.json, or null")]
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class AuditSettings(Settings):
+    DATA_KEYS: ClassVar = {"path", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+    """Keys of `data` that have an effect: every image is looked at as it stands in the source."""
+
+    data: DataSettings
+    threshold: Annotated[float, number(0, 1, above=True)]
+    pages: Annotated[int | None, whole(0, null=True)]
+
+
+class DreamSettings(Settings):
+    """How `figures.deepdream.dream` changes a face. start: an emotion's name, or own (one face of each)."""
+
+    start: Literal["own", "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+    octaves: Annotated[int, whole(1, 5)]
+    steps: Annotated[int, whole(1)]
+    rate: Annotated[float, number(0, above=True)]
+    jitter: Annotated[int, whole(0, 16)]
+    smoothness: Annotated[float, number(0)]
+
+
+class DataPlaces(Settings):
+    """Where the data of a checkpoint's training is now; None: where it was."""
+
+    path: OptionalText
+    cache_dir: OptionalText
+
+
+class VisualizeSettings(Settings):
+    checkpoint: Annotated[str, expected("a checkpoint such as runs/R/checkpoints/best.ckpt")]
+    layer: OptionalText
+    channel: Annotated[int | None, whole(0, null=True)]
+    images: Annotated[int, whole(1)]
+    data: Annotated[
+        Annotated[SyntheticData, Tag("synthetic")]
+        | Annotated[Fer2013Data, Tag("fer2013")]
+        | Annotated[FerPlusData, Tag("ferplus")]
+        | Annotated[DataPlaces, Tag("places")],
+        Discriminator(lambda data: data.get("name", "places") if isinstance(data, dict) else None),
+    ]
+    dream: DreamSettings
+
+
+class SearchSettings(Settings):
+    n_trials: Annotated[int, whole(1)]
+    jobs: Annotated[int, whole(1)]
+    objectives: Annotated[
+        list[Literal["accuracy", "macro_f1", "loss", "parameters", "latency", "seconds"]], Field(min_length=1)
+    ]
+    sampler: Literal["tpe", "random", "grid", "gp", "cmaes"]
+    pruner: Literal["none", "wilcoxon", "median", "hyperband"]
+    pruner_options: dict[str, Any]
+    seed: Annotated[int, whole(0)]
+    retries: Annotated[int, whole(0)]
+    refit: Switch
+    storage: Text
+    study_name: OptionalText
+    first: list[dict[str, Any]]
+    params: dict[str, Any]
+    trial: int | None
+
+
+class NetworkSettings(Settings):
+    """What a checkpoint or a card says of its network: how to build it, and what it makes of a face."""
+
+    model: ModelSettings
+    inputs: InputSettings
+
+
+class DataOnly(Settings):
+    """What a checkpoint or a card says of the data that it was trained with."""
+
+    data: DataSettings

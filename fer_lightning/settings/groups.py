@@ -1,0 +1,207 @@
+"""The settings of each group of conf/ (data, model, optimizer, ...), whose files say what each key means."""
+
+# ruff: noqa: D101
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from fer_lightning.settings.validation import OptionalText, Seed, Settings, Switch, Text, expected, number, whole
+
+
+class HogSettings(Settings):
+    """Histograms of oriented gradients, as `hog.hog` takes them."""
+
+    orientations: Annotated[int, whole(1, 18)]
+    pixels_per_cell: Annotated[int, whole(1, 48)]
+    cells_per_block: Annotated[int, whole(1, 48)]
+    block_norm: Literal["L1", "L1-sqrt", "L2", "L2-Hys"]
+
+
+class AugmentSettings(Settings):
+    """What is done to a training batch; 0 leaves an operation out."""
+
+    flip: Annotated[float, number(0, 1)]
+    shift: Annotated[float, number(0, 24)]
+    rotate: Annotated[float, number(0, 180)]
+    scale: Annotated[float, number(0, 0.9)]
+    erase: Annotated[float, number(0, 1)]
+    mixup: Annotated[float, number(0, 100)]
+
+    @property
+    def warps(self) -> bool:
+        """Whether pictures change in another way than by flipping, so that cached HOG features no longer hold."""
+        return any((self.shift, self.rotate, self.scale, self.erase, self.mixup))
+
+
+class InputSettings(Settings):
+    """What a network makes of a face before its first layer."""
+
+    channels: Annotated[int, expected("1 or 3", lambda value: value in (1, 3))]
+    size: Annotated[int, whole(8, 512)]
+    hog: HogSettings
+
+
+class _Data(InputSettings):
+    path: OptionalText
+    cache_dir: OptionalText
+    batch_size: Annotated[int, whole(2)]
+    unique: Switch
+    augment: AugmentSettings
+
+    @property
+    def inputs(self) -> InputSettings:
+        return InputSettings(channels=self.channels, size=self.size, hog=self.hog)
+
+
+class SyntheticData(_Data):
+    name: Literal["synthetic"]
+    images: Annotated[int, whole(70)]
+    seed: Seed
+    label_noise: Annotated[float, number(0, below=1)]
+
+
+class Fer2013Data(_Data):
+    name: Literal["fer2013"]
+    check_counts: Switch
+    download: Switch
+
+
+class FerPlusData(_Data):
+    name: Literal["ferplus"]
+    check_counts: Switch
+    download: Switch
+    votes: OptionalText
+    soft: Switch
+
+
+DataSettings: TypeAlias = Annotated[SyntheticData | Fer2013Data | FerPlusData, Field(discriminator="name")]
+
+
+class ConvLayer(Settings):
+    """One conv layer of `model.conv`; sizes in pixels. padding None keeps the size (odd kernel, stride 1)."""
+
+    filters: Annotated[int, whole(1)]
+    kernel: Annotated[int, whole(1)] = 3
+    stride: Annotated[int, whole(1)] = 1
+    padding: Annotated[int | None, whole(0, null=True)] = None
+    pool: Annotated[int, whole(1)] = 1
+    batch_norm: Switch = True
+    dropout: Annotated[float, number(0, below=1)] = 0.0
+
+
+Widths: TypeAlias = Annotated[
+    list[Annotated[int, whole(1)]], expected("a list of widths, whole numbers of 1 or more, such as [256,512]")
+]
+
+
+class _Model(Settings):
+    name: Text
+    hidden: Widths
+    batch_norm: Switch
+    dropout: Annotated[float, number(0, below=1)]
+    label_smoothing: Annotated[float, number(0, below=1)]
+    class_weights: Switch
+
+
+class ConvModel(_Model):
+    """Conv layers, then hidden layers; kind hybrid puts the HOG vector beside the conv features."""
+
+    kind: Literal["conv", "hybrid"]
+    conv: Annotated[list[ConvLayer], Field(min_length=1)]
+
+
+class FullyConnectedModel(_Model):
+    """conf/model/fc.yaml: hidden layers alone, on HOG or on pixels."""
+
+    kind: Literal["fc"]
+    input: Literal["hog", "pixels"]
+
+
+ModelSettings: TypeAlias = Annotated[ConvModel | FullyConnectedModel, Field(discriminator="kind")]
+
+
+class _Optimizer(Settings):
+    lr: Annotated[float, number(0, above=True)]
+    weight_decay: Annotated[float, number(0)]
+
+
+class SgdSettings(_Optimizer):
+    name: Literal["sgd"]
+    momentum: Annotated[float, number(0, below=1)]
+
+
+class AdamSettings(_Optimizer):
+    name: Literal["adam", "adamw"]
+    betas: Annotated[
+        list[Annotated[float, number(0, below=1)]],
+        expected("two numbers of at least 0 and below 1, as in [0.9,0.999]", lambda value: len(value) == 2),
+    ]
+
+
+OptimizerSettings: TypeAlias = Annotated[SgdSettings | AdamSettings, Field(discriminator="name")]
+
+
+class ScheduleSettings(Settings):
+    """A learning-rate schedule that is a function of the progress through the run."""
+
+    name: Literal["constant", "cosine", "one_cycle", "linear", "steps"]
+
+
+class PlateauSettings(Settings):
+    name: Literal["plateau"]
+    patience: Annotated[int, whole(1)]
+
+
+AnySchedule: TypeAlias = Annotated[ScheduleSettings | PlateauSettings, Field(discriminator="name")]
+
+
+class TrainerSettings(Settings):
+    """Lightning's own arguments. Those without a default in conf/trainer are passed on where they are given."""
+
+    max_epochs: Annotated[int, whole(1)]
+    accelerator: Text
+    devices: Annotated[int | str | list[int], expected("a number of devices, a list of their numbers, or auto")]
+    precision: Annotated[int | str, expected("auto, or one of Lightning's precisions, such as 32-true or bf16-mixed")]
+    deterministic: Annotated[bool | Literal["warn"], expected("true, false or warn")]
+    gradient_clip_val: Annotated[float | None, number(0, null=True)]
+    accumulate_grad_batches: Annotated[int, whole(1)]
+    benchmark: bool | None = None
+    check_val_every_n_epoch: int | None = None
+    detect_anomaly: bool | None = None
+    fast_dev_run: int | bool | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
+    limit_train_batches: int | float | None = None
+    limit_val_batches: int | float | None = None
+    log_every_n_steps: int | None = None
+    max_steps: int | None = None
+    max_time: str | dict[str, int] | None = None
+    min_epochs: int | None = None
+    min_steps: int | None = None
+    num_nodes: int | None = None
+    overfit_batches: int | float | None = None
+    profiler: str | None = None
+    strategy: str | None = None
+    sync_batchnorm: bool | None = None
+    use_distributed_sampler: bool | None = None
+    val_check_interval: int | float | str | dict[str, int] | None = None
+    inference_mode: bool | None = None
+
+
+class LocalLogger(Settings):
+    name: Literal["tensorboard", "csv"]
+
+
+class MlflowLogger(Settings):
+    name: Literal["mlflow"]
+    experiment: Text
+    tracking_uri: OptionalText
+
+
+class WandbLogger(Settings):
+    name: Literal["wandb"]
+    project: Text
+    offline: Switch
+
+
+LoggerSettings: TypeAlias = Annotated[LocalLogger | MlflowLogger | WandbLogger, Field(discriminator="name")]
