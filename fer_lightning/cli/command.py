@@ -78,11 +78,11 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
 
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function, not Hydra's printer
-            if {"-h", "--help"} & set(sys.argv[1:]):
-                from fer_lightning.cli.help import print_help
-
-                return print_help(config_name, sys.argv[1:])
             try:
+                if {"-h", "--help"} & set(sys.argv[1:]):
+                    from fer_lightning.cli.help import print_help
+
+                    return print_help(config_name, sys.argv[1:], model.DATA_KEYS)
                 with stop_signals.listen(), _quiet_threads():
                     sys.argv[1:] = with_best(sys.argv[1:])
                     require_settings_only(sys.argv[1:])
@@ -123,7 +123,7 @@ def settings_of(config: DictConfig, model: type[S]) -> S:
 def print_config() -> None:
     """`fer config OVERRIDES`: print the composed settings of a training run, checked."""
 
-    def show(settings: S, invocation: Invocation) -> None:
+    def show(_: TrainSettings, invocation: Invocation) -> None:
         print(OmegaConf.to_yaml(invocation.composed, resolve=True), end="")
 
     sys.argv.append("hydra.run.dir=.")
@@ -143,11 +143,13 @@ def _invocation(config: DictConfig, module: str) -> Invocation:
 
 def _refuse_without_effect(model: type[S]) -> None:
     """Raise InputError for a setting of the data that has no effect in this command."""
-    keys = getattr(model, "DATA_KEYS", None)
-    for override in HydraConfig.get().overrides.task if keys is not None else ():
+    if model.DATA_KEYS is None:
+        return
+    for override in HydraConfig.get().overrides.task:
         group, dot, key = override.partition("=")[0].lstrip("+~").partition(".")
-        if group == "data" and dot and key not in keys:
-            raise InputError(f"data.{key}: without effect in this command. Valid: data.{', data.'.join(sorted(keys))}")
+        if group == "data" and dot and key not in model.DATA_KEYS:
+            valid = ", ".join(f"data.{key}" for key in sorted(model.DATA_KEYS))
+            raise InputError(f"data.{key}: without effect in this command. Valid: {valid}")
 
 
 @contextlib.contextmanager

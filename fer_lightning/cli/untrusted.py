@@ -1,7 +1,7 @@
-"""Settings from files: a file of a stranger may set values and nothing else.
+"""Settings from untrusted files: only plain values are accepted.
 
-Hydra builds whatever a composed config names as `_target_` below `hydra` (callbacks, launchers, log handlers), unpickles
-the file of `--experimental-rerun`, and imports what `hydra.searchpath` names. None of that may come from a file.
+Hydra instantiates every `_target_` below `hydra` (callbacks, launchers, log handlers), unpickles the file of
+`--experimental-rerun`, and imports what `hydra.searchpath` names. None of that may come from a file.
 """
 
 import re

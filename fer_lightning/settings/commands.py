@@ -2,7 +2,7 @@
 
 # ruff: noqa: D101
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -63,8 +63,8 @@ class TrainSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    DATA_KEYS: ClassVar = {"path", "votes", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
-    """Keys of `data` that have an effect: size, channels and HOG are the checkpoint's, and nothing is augmented."""
+    DATA_KEYS = {"path", "votes", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+    """Size, channels and HOG are the checkpoint's, and nothing is augmented."""
 
     data: DataSettings
     checkpoint: Annotated[
@@ -82,8 +82,8 @@ class EvaluateSettings(Settings):
 
 
 class AuditSettings(Settings):
-    DATA_KEYS: ClassVar = {"path", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
-    """Keys of `data` that have an effect: every image is looked at as it stands in the source."""
+    DATA_KEYS = {"path", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+    """Every image is looked at as it stands in the source."""
 
     data: DataSettings
     threshold: Annotated[float, number(0, 1, above=True)]

@@ -1,8 +1,8 @@
 """Settings models are strict and frozen; a wrong value is told with its key and with what would be valid."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeAlias, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, WrapValidator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -14,6 +14,9 @@ class Settings(BaseModel):
     """Strict and frozen: no conversion of types, no unknown keys, no NaN."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    DATA_KEYS: ClassVar[Collection[str] | None] = None
+    """In the settings of a command: keys of `data` that have an effect there, None for all of them."""
 
     @model_validator(mode="before")
     @classmethod
