@@ -1,11 +1,11 @@
-"""When a run is saved, and how: its best epoch, its last one, and what was trained when it is asked to stop."""
+"""Checkpoints of a run: its best epoch, its last one, and what was trained when a signal asks it to stop."""
 
 import time
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -19,7 +19,7 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints are written atomically, and read with every byte verified and old names migrated."""
+    """Writes checkpoints atomically; reads them with every byte verified and old names migrated."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
@@ -41,10 +41,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class BestAndLastCheckpoint(Checkpoint):
     """`best.ckpt` by validation accuracy (the first of equals), and `last.ckpt` at the start and after each epoch.
 
-    The best is written before the last, and the last knows of it: a run killed between the two repeats the epoch and
-    writes the same best again. The run's settings go into both. `last.ckpt` is also written between two steps of an
-    epoch: after `checkpoint_minutes` without one, before a validation where a minute has passed, and where a signal
-    asks the run to stop, which it then does. (Runs of several processes stop at once, unsaved.)
+    The best is written before the last: a run killed between the two repeats the epoch and writes the same best again.
+    The run's settings are saved in both. `last.ckpt` is also written between two steps of an epoch: after
+    `checkpoint_minutes` without one, before a validation where a minute has passed, and after a stop signal, which is
+    then raised. (Runs of several processes stop at once, unsaved.)
     """
 
     def __init__(self, folder: Path, settings: TrainSettings):
@@ -59,12 +59,10 @@ class BestAndLastCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_accuracy, self.best_epoch = state_dict["best_accuracy"], state_dict["best_epoch"]
 
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"], checkpoint["settings_version"] = dump(self.settings), VERSION
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         if trainer.global_step == 0:
             self._save_last(trainer)
@@ -72,10 +70,10 @@ class BestAndLastCheckpoint(Checkpoint):
             stop_signals.defer()
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done, steps = batch_idx + 1, trainer.num_training_batches
-        accumulated = trainer.accumulate_grad_batches  # gradients that wait for a step are in no checkpoint
+        accumulated = trainer.accumulate_grad_batches  # accumulated gradients are in no checkpoint
         if done >= steps or done % accumulated or trainer.world_size > 1 or trainer.val_check_batch != steps:
             return
         if stop_signals.pending or self._is_due(before_validation=done + accumulated >= steps):
@@ -88,15 +86,14 @@ class BestAndLastCheckpoint(Checkpoint):
             return False
         return time.monotonic() - self._saved_at >= 60 * (min(self.minutes, 1) if before_validation else self.minutes)
 
-    def _save_last(self, trainer: lightning.Trainer) -> None:
+    def _save_last(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
-            logger.save()  # what a killed run had in memory would be missing from its curves
+            logger.save()  # flush: a killed run's curves must reach as far as its checkpoint
         trainer.save_checkpoint(self.folder / LAST)
         self._saved_at = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if stop_signals.pending:
-            stop_signals.cancel_timer()
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        stop_signals.cancel_timer()
         accuracy = float(trainer.callback_metrics["val/accuracy"])
         if accuracy > self.best_accuracy:
             self.best_accuracy, self.best_epoch = accuracy, trainer.current_epoch
@@ -104,10 +101,8 @@ class BestAndLastCheckpoint(Checkpoint):
         self._save_last(trainer)
         stop_signals.raise_pending()
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stop_signals.resume_raising()
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         stop_signals.resume_raising()

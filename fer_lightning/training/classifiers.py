@@ -2,25 +2,25 @@
 
 from typing import Any
 
-import lightning
 import torch
+from lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
-from fer_lightning.data.loader import Batch
+from fer_lightning.data.loader import Batch, Batches
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.networks import build_network
 from fer_lightning.seeding import DROPOUT, stream_seed
 from fer_lightning.settings import PlateauSettings, TrainSettings, dump
-from fer_lightning.training.optimizers import build_optimizer, lr_schedule
+from fer_lightning.training.optimizers import SCHEDULES, build_optimizer
 
 CLASSES = len(EXPRESSIONS)
 
 
-class ExpressionClassifier(lightning.LightningModule):
-    """Trains `network` by some settings. What rebuilds the network is kept in the checkpoint as hyper-parameters."""
+class ExpressionClassifier(LightningModule):
+    """Trains `network`; the settings that rebuild the network are saved in the checkpoint as hyper-parameters."""
 
     def __init__(self, settings: TrainSettings):
         super().__init__()
@@ -41,9 +41,7 @@ class ExpressionClassifier(lightning.LightningModule):
         self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
         groups = {name: dump(getattr(settings, name)) for name in ("model", "optimizer", "schedule")}
-        self.save_hyperparameters(
-            {**groups, "inputs": dump(settings.data.inputs), "seed": settings.seed}, logger=False
-        )
+        self.save_hyperparameters({**groups, "inputs": dump(settings.data.inputs), "seed": settings.seed}, logger=False)
 
     def set_class_weights(self, class_counts: Tensor) -> None:
         """Weight each class's loss by the inverse of its number of training images (7,)."""
@@ -51,14 +49,15 @@ class ExpressionClassifier(lightning.LightningModule):
 
     def forward(self, faces: Tensor, hog: Tensor | None = None) -> Tensor:
         """Logits (B, 7) of grey faces (B, 1, 48, 48), 0 to 255."""
-        return self.network(faces, hog)
+        logits: Tensor = self.network(faces, hog)
+        return logits
 
     def on_train_epoch_start(self) -> None:
-        self.trainer.train_dataloader.set_epoch(self.current_epoch)  # type: ignore[union-attr]
+        batches_of(self.trainer).set_epoch(self.current_epoch)
         self.seed_dropout()
 
     def seed_dropout(self) -> None:
-        """Make dropout, the only draw from the global generator, follow (seed, epoch) alone: see `seeding`."""
+        """Seed the global generator, from which dropout alone draws, by (seed, epoch): see `seeding`."""
         stream = self.current_epoch * self.trainer.world_size + self.trainer.global_rank
         torch.manual_seed(stream_seed(self.settings.seed, stream, DROPOUT))
 
@@ -95,7 +94,7 @@ class ExpressionClassifier(lightning.LightningModule):
             self.plateau.step(float(self.trainer.callback_metrics["val/loss"]))
 
     def on_validation_epoch_start(self) -> None:
-        self.val_confusion.reset()  # here, so that callbacks can still read it after the epoch
+        self.val_confusion.reset()  # not at the end: callbacks read it after the epoch
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.network, self.settings.optimizer)
@@ -104,7 +103,7 @@ class ExpressionClassifier(lightning.LightningModule):
             # stepped by hand: Lightning would step it after the epoch's checkpoint, and a resumed run would differ
             self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=schedule.patience)
             return optimizer
-        factor, total = lr_schedule(schedule.name), int(self.trainer.estimated_stepping_batches)
+        factor, total = SCHEDULES[schedule.name], int(self.trainer.estimated_stepping_batches)
         by_progress = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(min(step / max(total, 1), 1.0)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": by_progress, "interval": "step"}}
 
@@ -118,3 +117,16 @@ class ExpressionClassifier(lightning.LightningModule):
     def on_train_start(self) -> None:
         if self.plateau is not None and self._plateau_state is not None:
             self.plateau.load_state_dict(self._plateau_state)
+
+
+def batches_of(trainer: Trainer) -> Batches:
+    """The training batches of a run."""
+    batches = trainer.train_dataloader
+    assert isinstance(batches, Batches)
+    return batches
+
+
+def classifier_of(module: LightningModule) -> ExpressionClassifier:
+    """The module that Lightning hands to a callback, as what it is."""
+    assert isinstance(module, ExpressionClassifier)
+    return module

@@ -1,14 +1,16 @@
 """Cross-validation: k stratified folds of the training part, with all copies of an image in the same fold.
 
-The folds depend on the data, `cv.folds` and `cv.seed` alone, so that every setting is scored on the same ones. The val
-and test splits are not touched. Mean image and every other statistic come from the fold's own training images.
+The folds depend on the data, `cv.folds` and `cv.seed` alone, so that all settings are scored on the same folds. The val
+and test splits are not used. Mean image and all other statistics are computed from the fold's own training images.
 """
 
+import copy
 import hashlib
 import heapq
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.files import write_json
 from fer_lightning.networks import build_network
-from fer_lightning.settings import VERSION, TrainSettings, dump, require_same, restore
+from fer_lightning.settings import VERSION, DataSettings, TrainSettings, dump, require_same, restore
 from fer_lightning.training.checkpoints import LAST
 from fer_lightning.training.fit import fit
 from fer_lightning.training.resume import MAY_CHANGE_IN_A_RUN, METRICS, require_no_run
@@ -36,9 +38,9 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int =
     """The fold, 0 to folds - 1, of each image: stratified, groups kept together, the same for the same arguments.
 
     labels, groups: (N,) expression and copy group of each image; returns (N,) int64. Expression by expression, groups
-    are dealt in random order, the large ones first, each to the fold that has the fewest images of its expression so
-    far. A group with several labels counts for its most frequent one. (scikit-learn's StratifiedGroupKFold aims at the
-    same, and takes 10 s for FER2013 where this takes 0.1.)
+    are assigned in random order, large ones first, each to the fold that has the fewest images of its expression so
+    far. A group with several labels counts for its most frequent one. (scikit-learn's StratifiedGroupKFold does the
+    same in 10 s for FER2013; this takes 0.1 s.)
     Raises InputError where an expression has fewer groups than there are folds.
     """
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
@@ -46,7 +48,7 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int =
     np.add.at(counts, (group, labels), 1)
     main_label = counts.argmax(axis=1)
     fold_of_group = np.empty(len(sizes), dtype=np.int64)
-    dealt = np.zeros(folds, dtype=np.int64)
+    assigned = np.zeros(folds, dtype=np.int64)
     shuffled = np.random.default_rng(seed).permutation(len(sizes))
     for label, name in enumerate(EXPRESSIONS):
         members = shuffled[main_label[shuffled] == label]
@@ -55,13 +57,14 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int =
                 f"cv.folds={folds}: the training part has {len(members)} different images of {name}, and each fold "
                 "needs one. Give fewer folds or more images"
             )
-        heap = [(0, int(dealt[fold]), fold) for fold in range(folds)]
+        heap = [(0, int(assigned[fold]), fold) for fold in range(folds)]  # images of the expression, of all, fold
         heapq.heapify(heap)
         for member in members[np.argsort(-sizes[members], kind="stable")]:
-            images, everything, fold = heap[0]
+            size = int(sizes[member])
+            same, total, fold = heap[0]
             fold_of_group[member] = fold
-            dealt[fold] += sizes[member]
-            heapq.heapreplace(heap, (images + int(sizes[member]), everything + int(sizes[member]), fold))
+            assigned[fold] += size
+            heapq.heapreplace(heap, (same + size, total + size, fold))
     return fold_of_group[group]
 
 
@@ -70,7 +73,7 @@ def cross_validate(
 ) -> dict[str, Any]:
     """Train each fold in `folder`/fold-K and write mean, standard deviation and each fold's score to metrics.json.
 
-    With `resume`, finished folds are left as they are and an unfinished one goes on. begin: as of `fit`. Raises
+    With `resume`, finished folds are left as they are and an unfinished one is resumed. begin: as of `fit`. Raises
     InputError where `folder` holds a run that is not to be resumed, or was begun with other settings or other faces.
     """
     if not settings.resume:
@@ -80,12 +83,7 @@ def cross_validate(
     for number, metrics in fold_metrics(settings, folder, datamodule, console, begin=begin):
         console.print(f"fold {number} of {settings.cv.folds}: {metrics['val/accuracy']:.2%}")
         scores.append(metrics)
-    metrics = {
-        "model": settings.model.name,
-        "data": settings.data.name,
-        "seed": settings.seed,
-        **summary(scores),
-    }
+    metrics = {"model": settings.model.name, "data": settings.data.name, "seed": settings.seed, **summary(scores)}
     names = [name for name in metrics if name.startswith("cv/")]
     write_json(folder / METRICS, prefixed(metrics, names, prefix_of(settings.data.name)))
     print_scores(console, metrics, folder)
@@ -97,13 +95,13 @@ def fold_metrics(
     folder: Path,
     datamodule: FaceDataModule,
     console: Console,
-    callbacks: Callable[[int], list[Callback]] = lambda number: [],
+    callbacks: Callable[[int], list[Callback]] = lambda _: [],
     begin: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Train fold after fold in `folder`/fold-1, fold-2, ... and yield each one's number and metrics.
 
-    Finished folds are yielded without training, an unfinished one goes on from its last checkpoint. callbacks: further
-    ones for the fold of that number. begin: as of `fit`. Raises InputError where `folder` holds other folds.
+    Finished folds are yielded without training, an unfinished one is resumed from its last checkpoint. callbacks:
+    further ones for the fold of that number. begin: as of `fit`. Raises InputError where `folder` holds other folds.
     """
     rows = datamodule.rows[TRAIN].numpy()
     fold_of = folds_of(settings, datamodule)
@@ -128,24 +126,17 @@ def folds_of(settings: TrainSettings, datamodule: FaceDataModule) -> np.ndarray:
 def open_shared_faces(settings: TrainSettings) -> FaceDataModule:
     """The data module of some settings. Faces are read once a process, and shared by the settings that use the same."""
     with_hog = build_network(settings.model, settings.data.inputs).uses_hog
-    key = json.dumps([with_hog, settings.data.model_dump(exclude=NOT_IN_MEMORY)], sort_keys=True)
-    datamodule = FaceDataModule(settings.data, with_hog, settings.seed)
-    if key in _opened:
-        datamodule.faces, datamodule.tensors, datamodule.rows, datamodule.notes = _opened[key]
-    datamodule.setup()
-    _opened[key] = datamodule.faces, datamodule.tensors, datamodule.rows, datamodule.notes
-    while len(_opened) > MOST_SHARED:
-        _opened.pop(next(iter(_opened)))
+    of_batches = {"batch_size": None, "augment": None, "channels": None, "size": None}  # not of the faces in memory
+    datamodule = copy.copy(_opened(settings.data.model_copy(update=of_batches), with_hog))
+    datamodule.settings, datamodule.seed = settings.data, settings.seed
     return datamodule
 
 
-NOT_IN_MEMORY = {"batch_size", "augment", "channels", "size"}
-"""Settings of `data` that change batches alone, not what is kept in memory."""
-
-MOST_SHARED = 2
-"""Sets of faces in memory: with and without HOG, where a search goes over networks of both kinds."""
-
-_opened: dict[str, Any] = {}
+@lru_cache(maxsize=2)  # with and without HOG, where a search trains networks of both kinds
+def _opened(data: DataSettings, with_hog: bool) -> FaceDataModule:
+    datamodule = FaceDataModule(data, with_hog)
+    datamodule.setup()
+    return datamodule
 
 
 def keep_settings(settings: TrainSettings, folder: Path, rows: np.ndarray, fold_of: np.ndarray) -> None:
@@ -199,4 +190,6 @@ def print_scores(console: Console, metrics: dict[str, Any], folder: Path) -> Non
     table.add_row("mean", "", "", f"{metrics['cv/mean']:.2%}")
     table.add_row("sd", "", "", f"{metrics['cv/std']:.2%}")
     console.print(table)
-    console.print(f"{timedelta(seconds=round(metrics['seconds']))} of training. Scores: {folder / METRICS}", soft_wrap=True)
+    console.print(
+        f"{timedelta(seconds=round(metrics['seconds']))} of training. Scores: {folder / METRICS}", soft_wrap=True
+    )

@@ -1,9 +1,9 @@
-"""Two reasons to end a run before its last epoch: no more gain, or a loss that is no longer a number."""
+"""Ending a run before its last epoch: no gain in validation accuracy, or a loss that is NaN or infinite."""
 
 from typing import Any
 
-import lightning
 import torch
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from fer_lightning.errors import InputError
@@ -18,45 +18,43 @@ class StopEarly(EarlyStopping):
     def __init__(self, patience: int):
         super().__init__("val/accuracy", mode="max", patience=patience, check_on_train_epoch_end=True, verbose=False)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.wait_count >= self.patience:
             trainer.should_stop = True
 
 
 class Diverged(InputError):
-    """The loss is no longer a number."""
+    """The loss is NaN or infinite."""
 
 
 class StopWhenDiverged(Callback):
     """Raise `Diverged` at the first step whose loss is NaN or infinite, before a checkpoint could keep the damage.
 
-    On a GPU the losses of an epoch are looked at together, every `every` steps and before each checkpoint, so that the
-    device is not waited for.
+    On a GPU the losses are checked every `every` steps, before validation and before each checkpoint, so that no step
+    waits for the device.
     """
 
     def __init__(self, every: int = 50):
         self.every = every
         self.losses: list[torch.Tensor] = []
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.losses = []
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.losses.append(outputs["loss"].detach())
         if len(self.losses) == self.every or self.losses[-1].device.type == "cpu":
             self._check(trainer)
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._check(trainer)
 
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._check(trainer)
 
-    def _check(self, trainer: lightning.Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         if not self.losses:
             return
         finite = torch.isfinite(torch.stack(self.losses)).tolist()

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from fer_lightning.data.ferplus import prefixed
 from fer_lightning.files import write_atomic
+from fer_lightning.training.classifiers import batches_of
 
 QUANTITIES = ("val/accuracy", "val/loss", "val/macro_f1", "train/accuracy", "train/loss")
 
@@ -18,8 +19,8 @@ QUANTITIES = ("val/accuracy", "val/loss", "val/macro_f1", "train/accuracy", "tra
 class History(Callback):
     """Keeps each epoch's quantities, also across a resumed run, and writes them to `history.csv` as they come.
 
-    `seconds` counts training and validation, `images_per_second` training alone; both leave out start-up and the time a
-    stopped run was not running. prefix: what the names of quantities begin with in the file.
+    `seconds` counts training and validation, `images_per_second` training alone; both leave out start-up and the time
+    between a stop and its resumption. prefix: what the names of quantities begin with in the file.
     """
 
     def __init__(self, folder: Path, prefix: str = ""):
@@ -36,25 +37,25 @@ class History(Callback):
         self.rows = list(state_dict["rows"])
         self._spent = state_dict.get("seconds_of_unfinished_epoch", 0.0)
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if self.rows:  # Lightning logs an epoch after its checkpoint: a run killed between the two has not logged it
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.rows:  # Lightning logs an epoch after its checkpoint; a run killed between the two did not log it
             last = {name: self.rows[-1][name] for name in (*QUANTITIES, "lr")}
             for logger in trainer.loggers:
                 logger.log_metrics(last, step=int(self.rows[-1]["epoch"]))
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epoch_began = time.perf_counter() - self._spent
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epoch_began = time.perf_counter()
 
-    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._batches_ended = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._epoch_began is not None
-        images = trainer.num_training_batches * trainer.train_dataloader.batch_size * trainer.world_size  # type: ignore
-        images = min(images, len(trainer.train_dataloader.rows))  # type: ignore[union-attr]
+        batches, steps = batches_of(trainer), int(trainer.num_training_batches)
+        images = min(steps * batches.batch_size * trainer.world_size, len(batches.rows))
         self.rows.append(
             {
                 "epoch": trainer.current_epoch,
@@ -65,12 +66,11 @@ class History(Callback):
             }
         )
         self._epoch_began = None
-        table = io.StringIO()
-        rows = [prefixed(row, QUANTITIES, self.prefix) for row in self.rows]
-        writer = csv.DictWriter(table, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
         if trainer.is_global_zero:
+            table, rows = io.StringIO(), [prefixed(row, QUANTITIES, self.prefix) for row in self.rows]
+            writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
             write_atomic(self.folder / "history.csv", table.getvalue())
 
     def summary(self) -> dict[str, float]:

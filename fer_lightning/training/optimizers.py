@@ -11,7 +11,7 @@ from fer_lightning.settings import AdamSettings, SgdSettings
 Schedule = Callable[[float], float]
 
 
-def constant(progress: float) -> float:
+def constant(_progress: float) -> float:
     """The base rate throughout, as in the paper."""
     return 1.0
 
@@ -45,11 +45,7 @@ SCHEDULES: dict[str, Schedule] = {
     "linear": linear,
     "steps": steps,
 }
-
-
-def lr_schedule(name: str) -> Schedule:
-    """The factor of the base rate by progress, for a schedule's name."""
-    return SCHEDULES[name]
+"""The factor of the base rate by progress, by the name of the schedule."""
 
 
 def build_optimizer(network: nn.Module, settings: SgdSettings | AdamSettings) -> torch.optim.Optimizer:

@@ -1,0 +1,133 @@
+"""Lightning's Trainer as a run uses it: callbacks, loggers, and the precision that this machine is fast in."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from rich.console import Console
+from torch.utils.tensorboard.summary import hparams
+
+from fer_lightning.data.ferplus import prefix_of, prefixed
+from fer_lightning.errors import InputError
+from fer_lightning.settings import (
+    LocalLogger,
+    LoggerSettings,
+    MlflowLogger,
+    TrainerSettings,
+    TrainSettings,
+    dump,
+    flatten,
+)
+from fer_lightning.training.checkpoints import AtomicCheckpointIO, BestAndLastCheckpoint
+from fer_lightning.training.early_stopping import StopEarly, StopWhenDiverged
+from fer_lightning.training.history import QUANTITIES, History
+from fer_lightning.training.progress import ShowProgress
+from fer_lightning.training.resume import EnsureTrainEnd, ResumeWithinEpoch
+from fer_lightning.training.tensorboard import drawing_callbacks, summary_writer
+
+
+def build_trainer(
+    settings: TrainSettings, folder: Path, console: Console, more: Sequence[Callback] = ()
+) -> tuple[Trainer, History]:
+    """The trainer of a run in `folder`, and its history. more: callbacks after the project's own. Raises InputError."""
+    prefix = prefix_of(settings.data.name)
+    history = History(folder, prefix)
+    callbacks: list[Callback] = [
+        *([EMAWeightAveraging(decay=settings.ema.decay)] if settings.ema.decay else []),
+        EnsureTrainEnd(),
+        ResumeWithinEpoch(),
+        StopWhenDiverged(),
+        history,
+        ShowProgress(console),
+        *drawing_callbacks(settings.draw, prefix),
+        *([StopEarly(settings.early_stopping.patience)] if settings.early_stopping.patience else []),
+        BestAndLastCheckpoint(folder / "checkpoints", settings),
+        *more,
+    ]
+    try:
+        trainer = Trainer(
+            **trainer_arguments(settings.trainer),
+            callbacks=callbacks,
+            logger=build_loggers(settings.logger, folder, prefix),
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=folder,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except InputError:
+        raise
+    except Exception as error:  # whatever a strategy or a precision raises
+        raise InputError(f"trainer: Lightning refuses these settings: {error}") from error
+    return trainer, history
+
+
+def trainer_arguments(settings: TrainerSettings) -> dict[str, Any]:
+    """Lightning's arguments: those that were given, `auto` resolved for this machine."""
+    arguments = settings.model_dump(exclude_unset=True)
+    arguments["precision"] = choose_precision(settings.precision, settings.accelerator)
+    if settings.devices == "auto" and settings.accelerator == "cpu":
+        arguments["devices"] = 1
+    return arguments
+
+
+def choose_precision(precision: str | int, accelerator: str) -> str | int:
+    """Lightning's precision for `auto`: bf16 where the hardware computes in it, 16 bits with scaling on older GPUs."""
+    if precision != "auto":
+        return precision
+    if has_gpu(accelerator):
+        return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "16-mixed"
+    if accelerator in ("auto", "cpu") and not torch.backends.mps.is_available() and cpu_computes_in_bf16():
+        return "bf16-mixed"
+    return "32-true"
+
+
+def has_gpu(accelerator: str) -> bool:
+    """Whether Lightning's `trainer.accelerator` means a CUDA GPU here."""
+    return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+def cpu_computes_in_bf16() -> bool:
+    """Whether the CPU has bf16 instructions (AVX512-BF16, AMX or Arm's); emulated bf16 is slower than 32 bits."""
+    x86 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 (no public way)
+    return bool(x86 or torch.backends.cpu.get_cpu_capability() == "SVE256")
+
+
+def build_loggers(settings: LoggerSettings, folder: Path, prefix: str) -> list[Logger]:
+    """TensorBoard's logger, and after it the one of the settings, if another one is asked for.
+
+    prefix: what the names of figures begin with. Raises InputError where the package of a logger is not installed.
+    """
+    prefix = prefix.removesuffix("-")
+    board = TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False, prefix=prefix)
+    if isinstance(settings, LocalLogger):
+        more = CSVLogger(folder, name="csv", prefix=prefix, flush_logs_every_n_steps=1)
+        return [board, more] if settings.name == "csv" else [board]
+    if importlib.util.find_spec(settings.name) is None:
+        raise InputError(
+            f"logger={settings.name}: {settings.name} is not installed. pip install -e '.[{settings.name}]' installs it"
+        )
+    if isinstance(settings, MlflowLogger):
+        address = settings.tracking_uri or f"sqlite:///{(folder / 'mlflow.db').absolute()}"
+        return [board, MLFlowLogger(settings.experiment, run_name=folder.name, tracking_uri=address, prefix=prefix)]
+    offline, project = settings.offline, settings.project
+    return [board, WandbLogger(folder.name, save_dir=folder, offline=offline, project=project, prefix=prefix)]
+
+
+def log_hyperparameters(trainer: Trainer, settings: TrainSettings) -> None:
+    """Log the settings to TensorBoard's HParams tab, beside the run's own scalars, and to the other logger."""
+    if (writer := summary_writer(trainer)) is None:
+        return
+    values = flatten(dump(settings))
+    shown = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
+    quantities = prefixed(dict.fromkeys(QUANTITIES, 0.0), QUANTITIES, prefix_of(settings.data.name))
+    file: Any = writer.file_writer
+    for summary in hparams(shown, quantities):  # type: ignore[no-untyped-call, unused-ignore]
+        file.add_summary(summary)
+    for logger in trainer.loggers[1:]:
+        logger.log_hyperparams(values)
