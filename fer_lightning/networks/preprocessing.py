@@ -1,4 +1,4 @@
-"""From grey values to what the first layer gets: size, channels, mean subtraction, HOG. The only place that does this."""
+"""From grey values to the input of the first layer: size, channels, mean subtraction, HOG. The only place for it."""
 
 import torch
 from torch import Tensor, nn

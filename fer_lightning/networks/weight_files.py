@@ -61,7 +61,7 @@ def load_network(path: Path) -> TrainedNetwork:
     """
     content = read_checkpoint(path)
     version, given = content.get("settings_version", 1), content["hyper_parameters"]
-    values = {"model": given["model"], "inputs": given["inputs"]}
+    values = {key: given[key] for key in NetworkSettings.model_fields if key in given}
     data = content.get("config", {}).get("data")
     trained_with = None if data is None else restore(DataOnly, {"data": data}, version, str(path)).data
     weights = content["state_dict"]
@@ -70,7 +70,9 @@ def load_network(path: Path) -> TrainedNetwork:
         with torch.device("meta"):
             sketch = build_network(settings.model, settings.inputs).state_dict()
     except Exception as error:
-        raise InputError(f"{path}: its settings name no network ({str(error)[:200] or type(error).__name__})") from error
+        raise InputError(
+            f"{path}: its settings name no network ({str(error)[:200] or type(error).__name__})"
+        ) from error
     sizes = {f"{PREFIX}{name}": tuple(value.shape) for name, value in sketch.items()}
     kept = {name: tuple(value.shape) for name, value in weights.items() if _is_whole(value)} if _named(weights) else {}
     wrong = [name for name in sizes.keys() | kept.keys() - NOT_OF_THE_NETWORK if sizes.get(name) != kept.get(name)]
@@ -78,8 +80,7 @@ def load_network(path: Path) -> TrainedNetwork:
         raise InputError(f"{path}: its weights do not fit the network it names ({', '.join(sorted(wrong)[:3])})")
     network = build_network(settings.model, settings.inputs)
     network.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in sizes})
-    seed, epoch = given.get("seed", 0), content.get("epoch")
-    return TrainedNetwork(network.eval(), settings.model, seed, trained_with, epoch)
+    return TrainedNetwork(network.eval(), settings.model, settings.seed, trained_with, content.get("epoch"))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -156,11 +157,12 @@ def write_weights(path: Path, trained: TrainedNetwork, about: Mapping[str, Any])
         if file.exists():
             raise InputError(f"{file}: it exists; name another file, or remove it")
     content = save({name: value.contiguous() for name, value in trained.network.state_dict().items()})
-    settings = NetworkSettings(model=trained.model, inputs=trained.network.preprocessing.inputs)
+    inputs = trained.network.preprocessing.inputs
+    settings = NetworkSettings(model=trained.model, inputs=inputs, seed=trained.seed)
     card = {
         "weights_sha256": hashlib.sha256(content).hexdigest(),
         "settings_version": VERSION,
-        "hyper_parameters": dump(settings) | {"seed": trained.seed},
+        "hyper_parameters": dump(settings),
         **about,
     }
     write_atomic(path, content)

@@ -143,10 +143,11 @@ class SearchSettings(Settings):
 
 
 class NetworkSettings(Settings):
-    """What a checkpoint or a card says of its network: how to build it, and what it makes of a face."""
+    """What a checkpoint or a card says of its network: how to build it, what it makes of a face, the run's seed."""
 
     model: ModelSettings
     inputs: InputSettings
+    seed: Seed = 0
 
 
 class DataOnly(Settings):

@@ -40,7 +40,7 @@ def restore(model: type[S], values: Mapping[str, Any], version: int, where: str)
 def defaults(group: str, name: object) -> dict[str, Any]:
     """What conf/GROUP/NAME.yaml sets and inherits; for a name of the user's own, what all choices share."""
     names = {file.stem for file in (CONF / group).glob("*.yaml")}
-    if name in names:
+    if isinstance(name, str) and name in names:
         return _yaml(CONF / group / f"{name}.yaml")
     return _yaml(shared) if (shared := CONF / "common" / f"{group}.yaml").exists() else {}
 

@@ -75,10 +75,12 @@ OptionalText: TypeAlias = Annotated[str | None, expected("text, or null")]
 
 def parse(model: type[S], values: Mapping[Any, Any], prefix: str = "") -> S:
     """Plain values as a settings model. Raises InputError with the key, the value, and what would be valid."""
-    if targets := [key for key in flatten(values) if key.rpartition(".")[2] == "_target_"]:
-        raise InputError(f"{prefix}{targets[0]}: settings are values; nothing here is built from a _target_")
     try:
+        if targets := [key for key in flatten(values) if key.rpartition(".")[2] == "_target_"]:
+            raise InputError(f"{prefix}{targets[0]}: settings are values; nothing here is built from a _target_")
         return model.model_validate(dict(values))
+    except RecursionError:
+        raise InputError(f"{prefix}settings are nested too deep") from None
     except ValidationError as error:
         raise InputError(prefix + _message(error.errors()[0])) from None
 
