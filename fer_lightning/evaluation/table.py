@@ -1,0 +1,70 @@
+"""An evaluation on the screen."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fer_lightning.data.ferplus import NAME, title_of
+
+
+def print_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
+    """Print what evaluation.json holds: overall, by expression, an ensemble's members, and the notes."""
+    console.print(overall(evaluation))
+    classes = Table("", *("precision", "recall", "F1", "images"), title="By expression", title_justify="left")
+    for name, row in evaluation["per_class"].items():
+        classes.add_row(name, f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}", f"{row['n']:,}")
+    console.print(classes)
+    if "members" in evaluation:
+        console.print(members(evaluation))
+    for note in evaluation["notes"]:
+        console.print(f"note: {note}")
+
+
+def overall(evaluation: dict[str, Any]) -> Table:
+    """The metrics of the whole split."""
+    data, (low, high) = title_of(evaluation["data"]), evaluation["accuracy_ci95"]
+    title = f"{evaluation['model']} on {data}, {evaluation['split']} ({evaluation['n']:,} images)"
+    table = Table(title=title + _augmentation(evaluation["tta"]), title_justify="left", show_header=False)
+    task = f"{data} " if evaluation["data"] == NAME else ""
+    table.add_row(f"{task}accuracy", f"{evaluation['accuracy']:.2%}", f"{low:.2%} to {high:.2%} (95 %, Wilson)")
+    for name, without in (("unique", "copies of train"), ("unique_mirrored", "mirrored ones too")):
+        accuracy, n = evaluation[f"accuracy_{name}"], evaluation[f"n_{name}"]
+        if accuracy is not None and (name == "unique" or n != evaluation["n_unique"]):
+            table.add_row(f"  without {without}", f"{accuracy:.2%}", f"{n:,} images")
+    table.add_row(f"{task}macro F1", f"{evaluation['macro_f1']:.4f}", "")
+    table.add_row(f"{task}balanced accuracy", f"{evaluation['balanced_accuracy']:.2%}", "mean recall")
+    table.add_row("calibration error", f"{evaluation['ece']:.4f}", "ECE, 15 bins")
+    if evaluation["temperature"] is not None:
+        fitted = f"{evaluation['temperature']:.3f}, {evaluation['temperature_fitted_on']}"
+        table.add_row("  with temperature", f"{evaluation['ece_with_temperature']:.4f}", fitted)
+    if test := evaluation.get("mcnemar"):
+        low, high = (f"{100 * bound:+.2f}" for bound in test["difference_ci95"])
+        table.add_row(
+            "difference",
+            f"{100 * test['difference']:+.2f} points",
+            f"from {test['model']}{_augmentation(test['tta'])}\n"
+            f"{low} to {high} (95 %); McNemar's exact p = {test['p_value']:.3g}",
+        )
+    return table
+
+
+def members(evaluation: dict[str, Any]) -> Table:
+    """An ensemble's members; where all are of one model, also mean and standard deviation over seeds."""
+    table, spread = Table("model", "seed", title="Its members", title_justify="left"), evaluation["over_members"]
+    titles = {"accuracy": "accuracy", "accuracy_unique": "without copies", "macro_f1": "macro F1", "ece": "ECE"}
+    keys = [key for key in titles if key in spread]
+    for key in keys:
+        table.add_column(titles[key])
+    rows = [(row["model"], str(row["seed"]), row) for row in evaluation["members"]]
+    if len({model for model, *_ in rows}) == 1:
+        for words, part in (("mean", "mean"), ("standard deviation", "sd")):
+            rows.append((words, "", {key: spread[key][part] for key in keys}))
+    for first, second, row in rows:
+        values = (f"{row[key]:.2%}" if key.startswith("accuracy") else f"{row[key]:.4f}" for key in keys)
+        table.add_row(first, second, *values)
+    return table
+
+
+def _augmentation(tta: str | None) -> str:
+    return "" if tta in (None, "none") else f", test-time augmentation {tta}"
