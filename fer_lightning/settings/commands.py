@@ -2,9 +2,9 @@
 
 # ruff: noqa: D101
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from fer_lightning.settings.groups import (
     AnySchedule,
@@ -18,7 +18,17 @@ from fer_lightning.settings.groups import (
     SyntheticData,
     TrainerSettings,
 )
-from fer_lightning.settings.validation import OptionalText, Seed, Settings, Switch, Text, expected, number, whole
+from fer_lightning.settings.validation import (
+    OptionalText,
+    Seed,
+    Settings,
+    Switch,
+    Text,
+    conflict,
+    expected,
+    number,
+    whole,
+)
 
 
 class EarlyStoppingSettings(Settings):
@@ -118,7 +128,9 @@ class VisualizeSettings(Settings):
         | Annotated[Fer2013Data, Tag("fer2013")]
         | Annotated[FerPlusData, Tag("ferplus")]
         | Annotated[DataPlaces, Tag("places")],
-        Discriminator(lambda data: data.get("name", "places") if isinstance(data, dict) else None),
+        Discriminator(
+            lambda data: str(data.get("name", "places") if isinstance(data, dict) else getattr(data, "name", "places"))
+        ),
     ]
     dream: DreamSettings
 
@@ -140,6 +152,20 @@ class SearchSettings(Settings):
     first: list[dict[str, Any]]
     params: dict[str, Any]
     trial: int | None
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        several, score = len(self.objectives) > 1, self.objectives[0] in ("accuracy", "macro_f1", "loss")
+        if several and self.pruner != "none":
+            raise conflict("objectives: pruning needs a single objective; add hydra.sweeper.pruner=none")
+        if not score and self.pruner != "none":
+            raise conflict(
+                f"objectives={self.objectives}: pruning needs a score of each fold: accuracy, macro_f1 or loss; or add "
+                "hydra.sweeper.pruner=none"
+            )
+        if several and self.sampler == "cmaes":
+            raise conflict("sampler=cmaes: for a single objective. For several: tpe, gp, random, grid")
+        return self
 
 
 class NetworkSettings(Settings):

@@ -6,7 +6,17 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from fer_lightning.settings.validation import OptionalText, Seed, Settings, Switch, Text, expected, number, whole
+from fer_lightning.settings.validation import (
+    OptionalSwitch,
+    OptionalText,
+    Seed,
+    Settings,
+    Switch,
+    Text,
+    expected,
+    number,
+    whole,
+)
 
 
 class HogSettings(Settings):
@@ -156,6 +166,9 @@ class PlateauSettings(Settings):
 AnySchedule: TypeAlias = Annotated[ScheduleSettings | PlateauSettings, Field(discriminator="name")]
 
 
+Batches: TypeAlias = Annotated[int | float | None, expected("a number of batches, or a share of them such as 0.1")]
+
+
 class TrainerSettings(Settings):
     """Lightning's own arguments. Those without a default in conf/trainer are passed on where they are given."""
 
@@ -166,26 +179,28 @@ class TrainerSettings(Settings):
     deterministic: Annotated[bool | Literal["warn"], expected("true, false or warn")]
     gradient_clip_val: Annotated[float | None, number(0, null=True)]
     accumulate_grad_batches: Annotated[int, whole(1)]
-    benchmark: bool | None = None
-    check_val_every_n_epoch: int | None = None
-    detect_anomaly: bool | None = None
-    fast_dev_run: int | bool | None = None
+    benchmark: OptionalSwitch = None
+    check_val_every_n_epoch: Annotated[int | None, whole(1, null=True)] = None
+    detect_anomaly: OptionalSwitch = None
+    fast_dev_run: Annotated[int | bool | None, expected("true, false, or a number of batches")] = None
     gradient_clip_algorithm: Literal["norm", "value"] | None = None
-    limit_train_batches: int | float | None = None
-    limit_val_batches: int | float | None = None
-    log_every_n_steps: int | None = None
-    max_steps: int | None = None
-    max_time: str | dict[str, int] | None = None
-    min_epochs: int | None = None
-    min_steps: int | None = None
-    num_nodes: int | None = None
-    overfit_batches: int | float | None = None
-    profiler: str | None = None
-    strategy: str | None = None
-    sync_batchnorm: bool | None = None
-    use_distributed_sampler: bool | None = None
-    val_check_interval: int | float | str | dict[str, int] | None = None
-    inference_mode: bool | None = None
+    inference_mode: OptionalSwitch = None
+    limit_train_batches: Batches = None
+    limit_val_batches: Batches = None
+    log_every_n_steps: Annotated[int | None, whole(0, null=True)] = None
+    max_steps: Annotated[int | None, whole(-1, null=True)] = None
+    max_time: Annotated[str | dict[str, int] | None, expected("a time such as 00:12:00:00, or {hours: 12}")] = None
+    min_epochs: Annotated[int | None, whole(0, null=True)] = None
+    min_steps: Annotated[int | None, whole(0, null=True)] = None
+    num_nodes: Annotated[int | None, whole(1, null=True)] = None
+    overfit_batches: Batches = None
+    profiler: OptionalText = None
+    strategy: OptionalText = None
+    sync_batchnorm: OptionalSwitch = None
+    use_distributed_sampler: OptionalSwitch = None
+    val_check_interval: Annotated[
+        int | float | str | dict[str, int] | None, expected("a number of batches, a share of them, or a time")
+    ] = None
 
 
 class LocalLogger(Settings):

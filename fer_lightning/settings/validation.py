@@ -67,8 +67,14 @@ def number(
     return expected(words, lambda x: x is None or (least <= x <= most and x < below and not (above and x == least)))
 
 
+def conflict(words: str) -> PydanticCustomError:
+    """What a validator of a whole model raises: words that begin with the key."""
+    return PydanticCustomError("conflict", "{words}", {"words": words})
+
+
 Seed: TypeAlias = Annotated[int, whole(0, 2**32 - 1)]
 Switch: TypeAlias = Annotated[bool, expected("true or false")]
+OptionalSwitch: TypeAlias = Annotated[bool | None, expected("true, false or null")]
 Text: TypeAlias = Annotated[str, expected("text")]
 OptionalText: TypeAlias = Annotated[str | None, expected("text, or null")]
 
@@ -107,7 +113,7 @@ def _message(error: ErrorDetails) -> str:
     given, kind, context = error["input"], error["type"], error.get("ctx", {})
     if kind == "missing":
         return f"{key} is missing"
-    if kind == "unknown_key":
+    if kind in ("unknown_key", "conflict"):
         return f"{key}.{error['msg']}".strip(".")
     if kind.startswith("union_tag") and isinstance(given, Mapping):
         tag = "name" if "(" in context["discriminator"] else context["discriminator"].strip("'")
@@ -120,4 +126,7 @@ def _message(error: ErrorDetails) -> str:
         return f"{key}={'null' if given is None else given}: expected a group of settings"
     if kind == "too_short":
         return f"{key}={given!r}: expected a list of at least {context['min_length']}"
+    if kind == "literal_error":
+        hint = near_misses(given, context["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+        return f"{key}={given!r}: expected {context['expected']}.{hint}".removesuffix(".")
     return f"{key}={given!r}: {error['msg'].replace('Input should be', 'expected').replace('valid ', '')}"
