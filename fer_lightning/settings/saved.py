@@ -30,6 +30,8 @@ def restore(model: type[S], values: Mapping[str, Any], version: int, where: str)
     """
     if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise InputError(f"{where}: its settings have version {version!r}; this program reads 1 to {VERSION}")
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: it holds no settings")
     filled = _merge(_yaml(CONF / "config.yaml"), values) if model is TrainSettings else dict(values)
     for group in {*UNIONS, "trainer"} & filled.keys():
         if isinstance(given := filled[group], Mapping):
