@@ -5,6 +5,8 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,14 +53,13 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def train() -> Callable[..., Ended]:
-    """`python -m fer_lightning.train OVERRIDES` in this process, which saves importing torch each time."""
-    from fer_lightning.train import main
+def run_command() -> Callable[..., Ended]:
+    """`python -m fer_lightning.NAME ARGUMENTS` in this process, which saves importing torch each time."""
 
-    def run(*overrides: str) -> Ended:
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        arguments = sys.argv
-        sys.argv = ["train", *overrides]
+    def run(name: str, *arguments: object) -> Ended:
+        main = import_module(f"fer_lightning.{name}").main
+        out, err, code, before = io.StringIO(), io.StringIO(), 0, sys.argv
+        sys.argv = [name, *map(str, arguments)]
         GlobalHydra.instance().clear()
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -66,7 +67,29 @@ def train() -> Callable[..., Ended]:
         except SystemExit as ended:
             code = int(ended.code or 0)
         finally:
-            sys.argv = arguments
+            sys.argv = before
         return Ended(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def train(run_command: Callable[..., Ended]) -> Callable[..., Ended]:
+    """`python -m fer_lightning.train OVERRIDES` in this process."""
+    return partial(run_command, "train")
+
+
+@pytest.fixture(scope="session")
+def drawn_runs(train: Callable[..., Ended], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs `shallow` and `deep` in one folder: two epochs on synthetic faces, every picture drawn."""
+    networks = {
+        "shallow": ("model=conv_shallow", "model.conv=[{filters: 4, pool: 4}]"),
+        "deep": ("model=conv_deep", "model.conv=[{filters: 6, kernel: 7, pool: 4},{filters: 4, pool: 2}]"),
+    }
+    small = ["data.images=210", "data.batch_size=32", "model.hidden=[8]", "optimizer.lr=0.05", "trainer.max_epochs=2"]
+    small += ["trainer.accelerator=cpu", "trainer.precision=32-true", "draw.share=1", "draw.embedding=14"]
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, model in networks.items():
+        ended = train(*small, *model, f"hydra.run.dir={folder / name}")
+        assert ended.code == 0, ended.err
+    return folder

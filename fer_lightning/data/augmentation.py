@@ -74,7 +74,7 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -
     if not alpha:
         return images, targets
     uniform = torch.full((2,), float(alpha), device=generator.device)
-    share = torch._standard_gamma(uniform, generator=generator).clamp_min(1e-12)
+    share = torch._standard_gamma(uniform, generator=generator).clamp_min(1e-12)  # noqa: SLF001 (Beta takes no generator)
     keep = share[0] / share.sum()
     other = torch.randperm(len(images), generator=generator, device=generator.device)
     return keep * images + (1 - keep) * images[other], keep * targets + (1 - keep) * targets[other]

@@ -1,20 +1,21 @@
-"""FER2013 as a csv: `emotion`, `pixels` and, in most copies, `Usage`, in any order, with or without blanks."""
+"""FER2013 as a csv with the columns `emotion`, `pixels` and, in most copies, `Usage`, in any order."""
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 
-from fer_lightning.data.bounds import MAX_FILES, damage_named
+from fer_lightning.data.decompression import MAX_FILES, report_damage
 from fer_lightning.data.faces import SIDE
-from fer_lightning.data.naming import LABEL_NAMES, SPLIT_NAMES
+from fer_lightning.data.fer2013 import LABEL_NAMES, SPLIT_NAMES
 from fer_lightning.errors import InputError
 
 PIXELS = SIDE * SIDE
-ROWS_AT_ONCE = 128
-MAX_LINE_BYTES = 1 << 16
-"""A face takes at most 9.2 KB of text."""
+MAX_LINE_BYTES = 1 << 16  # a face takes at most 9.2 KB of text
+
+_DIGITS = re.compile("[0-9 \t]+")
 
 
 def columns_of(head: bytes) -> list[str]:
@@ -33,34 +34,26 @@ def read_csv(stream: BinaryIO, where: str) -> tuple[np.ndarray, np.ndarray, np.n
 
     Raises InputError with the row (counted from the first face) and the line of the file (counted from its header).
     """
-    with damage_named(where):
+    images, labels, splits = bytearray(), bytearray(), bytearray()
+    with report_damage(where):
         columns = columns_of(stream.readline(MAX_LINE_BYTES))
         if missing := missing_columns(columns):
             raise InputError(f"{where}: no column {missing}; its first line names {', '.join(columns)[:200]}")
-        images, labels, splits = bytearray(), bytearray(), bytearray()
-        texts: list[str] = []
-        places: list[str] = []
-        for place, row in _rows(stream, where, len(columns)):
+        for place, row in rows_of(stream, where, len(columns)):
             cell = dict(zip(columns, row, strict=True))
-            labels.append(_meaning(cell["emotion"], LABEL_NAMES, f"{place}: emotion", "0 to 6"))
+            labels.append(number_of(cell["emotion"], LABEL_NAMES, f"{place}: emotion", "0 to 6"))
             if "usage" in cell:
-                splits.append(
-                    _meaning(cell["usage"], SPLIT_NAMES, f"{place}: Usage", "Training, PublicTest, PrivateTest")
-                )
-            texts.append(cell["pixels"])
-            places.append(place)
-            if len(texts) == ROWS_AT_ONCE:
-                images += _pixels(texts, places)
-                texts, places = [], []
-        images += _pixels(texts, places)
+                valid = "Training, PublicTest, PrivateTest"
+                splits.append(number_of(cell["usage"], SPLIT_NAMES, f"{place}: Usage", valid))
+            images += _pixels(cell["pixels"], place).tobytes()
     if not labels:
         raise InputError(f"{where}: a header, but no row of pixels; is the file cut off?")
     faces = np.frombuffer(images, np.uint8).reshape(-1, SIDE, SIDE)
     return faces, np.frombuffer(labels, np.uint8), np.frombuffer(splits, np.uint8) if splits else None
 
 
-def _rows(stream: BinaryIO, where: str, width: int) -> Iterator[tuple[str, list[str]]]:
-    """Place ("fer2013.csv, row 17 (line 18)") and cells of each row; blank lines are passed over."""
+def rows_of(stream: BinaryIO, where: str, width: int) -> Iterator[tuple[str, list[str]]]:
+    """The place ("fer2013.csv, row 17 (line 18)") and cells of each row; blank lines are skipped."""
     row_number, line_number = 0, 1
     while line := stream.readline(MAX_LINE_BYTES):
         line_number += 1
@@ -82,47 +75,24 @@ def _rows(stream: BinaryIO, where: str, width: int) -> Iterator[tuple[str, list[
         yield place, cells
 
 
-def _meaning(text: str, names: dict[str, int], place: str, valid: str) -> int:
+def number_of(text: str, names: dict[str, int], place: str, valid: str) -> int:
+    """The number that a name stands for, whatever its case. Raises InputError for an unknown name."""
     value = names.get(text.strip().lower())
     if value is None:
         raise InputError(f"{place} {text.strip()[:40]!r} is unknown. Valid: {valid}")
     return value
 
 
-def _pixels(texts: list[str], places: list[str]) -> bytes:
-    """The pixels of some rows. All at once where they are written as usual, else row by row, to name what is wrong."""
-    if all(text.count(" ") == PIXELS - 1 for text in texts):
-        values = _numbers(" ".join(texts).encode(), PIXELS * len(texts))
-        if values is not None:
-            return values.tobytes()
-    return b"".join(_row_pixels(text, place) for text, place in zip(texts, places, strict=True))
-
-
-def _numbers(text: bytes, count: int) -> np.ndarray | None:
-    """`count` numbers of 0 to 255 with one blank between two of them as uint8, or None when they are anything else.
-
-    Digits are gathered by their distance from the end of their number: 1.3 s for all of FER2013, half of what
-    `np.fromstring` takes, which moreover wraps 256 to 0.
-    """
-    if not text:
-        return np.empty(0, np.uint8)
-    characters = np.frombuffer(text, np.uint8)
-    ends = np.append(np.flatnonzero(characters == ord(" ")), len(characters))
-    length = np.diff(ends, prepend=-1) - 1
-    digits = characters - np.uint8(ord("0"))
-    if len(ends) != count or length.min() < 1 or length.max() > 3 or np.count_nonzero(digits > 9) != count - 1:
-        return None
-    values = digits[ends - 1].astype(np.uint16)
-    values += np.where(length > 1, digits[ends - 2], 0).astype(np.uint16) * 10
-    values += np.where(length > 2, digits[ends - 3], 0).astype(np.uint16) * 100
-    return values.astype(np.uint8) if values.max() <= 255 else None
-
-
-def _row_pixels(text: str, place: str) -> bytes:
+def _pixels(text: str, place: str) -> np.ndarray:
+    """The pixels of a row, (2304,) uint8. Raises InputError with the first value that is no pixel."""
+    if _DIGITS.fullmatch(text):
+        values = np.fromstring(text, np.int64, sep=" ")
+        if len(values) == PIXELS and values.max() <= 255:
+            return values.astype(np.uint8)
     words = text.split()
     if len(words) != PIXELS:
         raise InputError(f"{place}: {len(words)} pixels, expected {PIXELS} ({SIDE} x {SIDE}). Is the file cut off?")
     for number, word in enumerate(words, start=1):
         if not (word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= 255):
             raise InputError(f"{place}: pixel {number} is {word[:40]!r}; a pixel is a whole number from 0 to 255")
-    return bytes(map(int, words))
+    return np.array(words).astype(np.uint8)

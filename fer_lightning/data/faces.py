@@ -1,4 +1,4 @@
-"""Faces: the one currency that every reader returns, and that the cache keeps."""
+"""Faces: images, labels and splits, as every reader returns them."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ class Faces:
     """Labelled grey faces with their split.
 
     images: (N, 48, 48) uint8; labels: (N,) uint8, an index into EXPRESSIONS; split: (N,) uint8, an index into SPLITS;
-    copy_groups: (N,) int32, equal for images that are copies, or mirrored copies, of one another.
-    notes: what the reader did that its user should know, one sentence each ("3 colour images were made grey").
+    copy_groups: (N,) int32, equal for images that are exact or mirrored copies of one another.
+    notes: what was converted, drawn or left out, one sentence each ("3 images in colour, made grey").
     """
 
     images: np.ndarray
@@ -42,14 +42,23 @@ class Faces:
 
 
 def picture_key(image: np.ndarray) -> bytes:
-    """A checksum that a picture shares with its mirror image and with nothing else. image: (H, W) uint8."""
+    """A checksum that an image shares with its mirror image and with no other. image: (H, W) uint8."""
     return hashlib.blake2b(min(image.tobytes(), image[:, ::-1].tobytes()), digest_size=16).digest()
 
 
-def copy_groups(images: np.ndarray) -> np.ndarray:
-    """Number the groups of byte-identical images, mirrored or not. images: (N, H, W) uint8; returns (N,) int32.
+def copy_groups(images: np.ndarray, mirrored: bool = True) -> np.ndarray:
+    """Number the groups of identical images in order of first appearance. images: (N, H, W) uint8; returns (N,) int32.
 
-    Groups are numbered in order of first appearance, so the result depends on the images alone.
+    mirrored: whether an image and its mirror image are of one group.
     """
     numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(picture_key(image), len(numbers)) for image in images], dtype=np.int32)
+    keys = (picture_key(image) if mirrored else image.tobytes() for image in images)
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int32)
+
+
+def content_checksum(faces: Faces) -> str:
+    """SHA-256 of images, labels and split: the same from whatever file the faces were read."""
+    digest = hashlib.sha256(str(faces.images.shape).encode())
+    for array in (faces.images, faces.labels, faces.split):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,17 +1,24 @@
-"""One image file as a 48x48 grey face."""
+"""Faces from image files, JPEG or PNG, whose folders and names give expression and split."""
 
 import io
 from collections import Counter
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from fer_lightning.data.bounds import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
-from fer_lightning.data.faces import SIDE
+from fer_lightning.data.archives import Member
+from fer_lightning.data.faces import SIDE, TRAIN
+from fer_lightning.data.fer2013 import image_number, label_and_split
 from fer_lightning.errors import InputError
+from fer_lightning.expressions import EXPRESSIONS
+
+MAX_IMAGE_BYTES = 32 << 20
+MAX_IMAGE_PIXELS = 16 << 20
+MAX_SCANS = 100  # of a progressive JPEG; ten are usual, and each takes as long as a picture, however few its bytes
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
 
 CONVERSIONS = {
     "colour": "in colour, made grey (ITU-R 601)",
@@ -21,70 +28,108 @@ CONVERSIONS = {
     "rotated": "turned upright as their EXIF says",
     "size": f"of another size, cropped to a square and scaled to {SIDE}x{SIDE}",
 }
-"""What an image may need before it is a face; `read_face` counts these."""
-
-START_OF_SCAN = b"\xff\xda"
-MAX_SCANS = 100
-"""A progressive JPEG has about ten."""
+"""Conversions that `read_image` counts, as the notes name them."""
 
 _FORMATS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "PNG": PngImageFile}
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
+_START_OF_SCAN = b"\xff\xda"
 
 
-def read_face(data: bytes, form: str, where: str, conversions: Counter[str]) -> bytes:
-    """The 48*48 grey pixels of a JPEG or PNG, row by row.
+class ImageReader:
+    """Reads image files one by one; `arrays` returns them in an order that does not depend on their container."""
 
-    form: "JPEG" or "PNG", from the first bytes. What had to be done to the image is counted in `conversions`, under
-    the keys of CONVERSIONS. Raises InputError, which begins with `where`, on a broken or a huge image.
+    def __init__(self) -> None:
+        self._pixels = bytearray()
+        self._keys: list[tuple[int, str, str, str, int]] = []  # split, number, expression, name, label
+        self._conversions: Counter[str] = Counter()
+        self._unlabelled: list[str] = []
+        self._without_split = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @staticmethod
+    def accepts(member: Member) -> bool:
+        """Whether the member is an image by its content or its name."""
+        return member.form in _FORMATS or member.name.lower().endswith(IMAGE_SUFFIXES)
+
+    def add(self, member: Member) -> None:
+        """Read one image. Images in no expression's folder are left out. Raises InputError when it is broken."""
+        label, split = label_and_split(member.name)
+        if label is None:
+            self._unlabelled.append(member.name)
+            return
+        if member.form not in _FORMATS:
+            raise InputError(f"{member.where}: broken image: neither JPEG nor PNG, but {member.form}")
+        data = member.read(MAX_IMAGE_BYTES + 1)
+        self._pixels += read_image(data, member.form, member.where, self._conversions)
+        self._without_split += split is None
+        self._keys.append((split or TRAIN, image_number(member.name), EXPRESSIONS[label], member.name, label))
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images (N, 48, 48), labels (N,) and split (N,), uint8. An image of unknown split is of train.
+
+        Sorted by split, then number in the file name (as text: FER2013's own order), then expression.
+        """
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        images = np.frombuffer(self._pixels, np.uint8).reshape(-1, SIDE, SIDE)[order]
+        keys = [self._keys[row] for row in order]
+        return images, np.array([key[-1] for key in keys], np.uint8), np.array([key[0] for key in keys], np.uint8)
+
+    def notes(self) -> list[str]:
+        """What was converted and what was left out, one sentence each."""
+        notes = [f"{_images(count)} {CONVERSIONS[kind]}." for kind, count in sorted(self._conversions.items())]
+        if self._without_split:
+            notes.append(f"{_images(self._without_split)} in no split's folder: taken for train.")
+        if self._unlabelled:
+            count, first = len(self._unlabelled), self._unlabelled[0]
+            notes.append(f"{_images(count)} in no expression's folder: left out ({first}).")
+        return notes
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' if count > 1 else ''}"
+
+
+def read_image(data: bytes, form: str, where: str, conversions: Counter[str]) -> bytes:
+    """The 48*48 grey pixels of an image file, row by row.
+
+    form: "JPEG" or "PNG". Conversions are counted in `conversions` by the keys of CONVERSIONS. Raises InputError, which
+    begins with `where`, for a broken or a huge image.
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise InputError(f"{where}: an image file of more than {MAX_IMAGE_BYTES:,} bytes")
-    if form == "JPEG" and data.count(START_OF_SCAN) > MAX_SCANS:
-        raise InputError(f"{where}: a JPEG of more than {MAX_SCANS} scans; a few bytes each take as long as a picture")
+    if form == "JPEG" and data.count(_START_OF_SCAN) > MAX_SCANS:
+        raise InputError(f"{where}: a JPEG of more than {MAX_SCANS} scans")
     try:
         image: Image.Image = _FORMATS[form](io.BytesIO(data))
         width, height = image.size
         if width * height > MAX_IMAGE_PIXELS:
             raise InputError(f"{where}: {width}x{height} pixels; at most {MAX_IMAGE_PIXELS:,} are read")
-        if image.mode == "L" and image.size == (SIDE, SIDE) and "exif" not in image.info and form == "JPEG":
-            return image.tobytes()
-        return _converted(image, conversions).tobytes()
+        return _grey_face(image, conversions).tobytes()
     except InputError:
         raise
-    except Exception as error:  # a decoder given hostile bytes raises whatever it likes
+    except Exception as error:  # decoders raise many types for hostile bytes
         raise InputError(f"{where}: broken {form}: {error}") from error
 
 
-def _converted(image: Image.Image, conversions: Counter[str]) -> Image.Image:
+def _grey_face(image: Image.Image, conversions: Counter[str]) -> Image.Image:
     if getattr(image, "is_animated", False):
         conversions["animated"] += 1
     image.load()
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     if image.has_transparency_data:
         conversions["alpha"] += 1
-    grey = _grey(image, conversions)
-    if turn is not None:
+    if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
         conversions["rotated"] += 1
-        grey = grey.transpose(turn)
-    if grey.size != (SIDE, SIDE):
-        conversions["size"] += 1
-        grey = ImageOps.fit(grey, (SIDE, SIDE))
-    return grey
-
-
-def _grey(image: Image.Image, conversions: Counter[str]) -> Image.Image:
-    if image.mode == "L":
-        return image
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         conversions["16-bit"] += 1
-        return Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8))
-    if image.mode in ("1", "LA"):
-        return image.convert("L")
-    conversions["colour"] += 1
-    colour = image.convert("RGBA") if image.mode in ("P", "PA") else image
-    return colour.convert("RGB").convert("L")
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8))
+    elif image.mode in ("1", "LA"):
+        image = image.convert("L")
+    elif image.mode != "L":
+        conversions["colour"] += 1
+        image = (image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("RGB").convert("L")
+    if image.size != (SIDE, SIDE):
+        conversions["size"] += 1
+        image = ImageOps.fit(image, (SIDE, SIDE))
+    return image

@@ -1,15 +1,14 @@
-"""FER2013 in whatever form it came, as Faces: a csv, a folder of images, or a zip or tar of either."""
+"""FER2013 as Faces from any form: a csv, a folder of images, or a zip or tar of either."""
 
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from fer_lightning.data.archive import Member, existing, members
+from fer_lightning.data.archives import Member, existing_path, members
 from fer_lightning.data.csv_reader import columns_of, missing_columns, read_csv
-from fer_lightning.data.faces import SPLITS, TRAIN, VAL, Faces, copy_groups
-from fer_lightning.data.image_set import ImageSet
-from fer_lightning.data.splits import drawn_val
+from fer_lightning.data.faces import SPLITS, TRAIN, VAL, Faces, copy_groups, picture_key
+from fer_lightning.data.image_reader import ImageReader
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 
@@ -17,68 +16,84 @@ VALID_FORMS = (
     "fer2013.csv, icml_face_data.csv, train.csv, a folder of <split>/<emotion>/*.jpg or png, or a zip or tar of these"
 )
 
-SHOWN = 8
-"""How many names a message lists."""
+VAL_FRACTION = 1 / 8  # of train, where there is no val: 3,589 of Training's 28,709 images, as PublicTest has
+SHOWN = 8  # names in a message
 
 
 def read_faces(path: str | Path) -> Faces:
-    """Faces of a csv, folder, zip or tar, told apart by content; nothing is unpacked to disk.
+    """Faces of a csv, folder, zip or tar, recognised by content; nothing is unpacked to disk.
 
-    Where a folder or archive holds several, a csv with Usage is preferred to images, and these to a csv without. A csv
-    keeps its order; images are sorted by split and number. A source without val gets one drawn from train (see splits).
-    `notes` say what was converted, drawn or left out. Raises InputError on anything that cannot be read.
+    Where a folder or archive holds several, a csv with Usage is preferred to images, and images to a csv without. A csv
+    keeps its order; images are sorted by split and number. Where there is no val, one is drawn from train. `notes` say
+    what was converted, drawn or left out. Raises InputError for anything that cannot be read.
     """
-    path = existing(path)
+    path = existing_path(path)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # what an image needed is counted, and said once
-        images, labels, split, notes = _arrays(path)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # conversions are counted, and noted once
+        images, labels, split, notes = _read_arrays(path)
     groups = copy_groups(images)
     notes += _missing_expressions(labels, split, path)
     if TRAIN in split and VAL not in split:
         rows = np.flatnonzero(split == TRAIN)
-        rows = rows[drawn_val(images[rows], labels[rows], groups[rows])]
+        rows = rows[draw_val(images[rows], labels[rows], groups[rows])]
         split = split.copy()
         split[rows] = VAL
         notes.append(f"There is no val: {len(rows):,} images were drawn from train, stratified, copies kept together.")
     return Faces(images, labels, split, groups, tuple(notes))
 
 
-def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Images, labels and split as the source has them, and what is to be said of them."""
-    image_set, table, others = ImageSet(), None, []
+def draw_val(images: np.ndarray, labels: np.ndarray, copy_groups: np.ndarray) -> np.ndarray:
+    """Which images go to val: about VAL_FRACTION of each class, in whole copy groups, never all of a class.
+
+    images: (N, H, W) uint8, labels: (N,), copy_groups: (N,); returns (N,) bool. No random number is drawn: groups are
+    taken in the order of a checksum of their image, so that the same images give the same split in any order. A group
+    whose copies carry different labels counts for the first of these in EXPRESSIONS.
+    """
+    _, first, group, size = np.unique(copy_groups, return_index=True, return_inverse=True, return_counts=True)
+    group_label = np.full(len(first), np.iinfo(labels.dtype).max, dtype=labels.dtype)
+    np.minimum.at(group_label, group, labels)
+    wanted = np.round(np.bincount(group_label, weights=size) * VAL_FRACTION)
+    in_val = np.zeros(len(first), dtype=bool)
+    for number in sorted(range(len(first)), key=lambda number: picture_key(images[first[number]])):
+        if size[number] <= wanted[group_label[number]]:
+            wanted[group_label[number]] -= size[number]
+            in_val[number] = True
+    return in_val[group]
+
+
+def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Images, labels and split as the source has them, and notes."""
+    image_reader, table, others = ImageReader(), None, []
     for member in members(path):
         if member.form == "text" and not missing_columns(columns := columns_of(member.head)):
             if "usage" in columns or table is None:
                 table = member.name, *read_csv(member.stream, member.where)
             if "usage" in columns:
                 break
-        elif image_set.takes(member):
-            image_set.add(member)
+        elif image_reader.accepts(member):
+            image_reader.add(member)
         else:
-            others.append(_described(member))
-    if table is not None and (table[3] is not None or not len(image_set)):
+            others.append(_description(member))
+    if table is not None and (table[3] is not None or not len(image_reader)):
         name, images, labels, split = table
         notes = [] if name == path.name else [f"Read from {name} in {path.name}."]
         if split is None:
             notes.append(f"{name} has no Usage: all its images are taken for train.")
             split = np.full(len(labels), TRAIN, np.uint8)
         return images, labels, split, notes
-    if not len(image_set):
-        raise InputError(f"{path}: no faces found. Found: {_found(others, image_set)}. Valid: {VALID_FORMS}")
-    return *image_set.arrays(), image_set.notes()
+    if not len(image_reader):
+        more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
+        found = " ".join([", ".join(others[:SHOWN]) + more, *image_reader.notes()]).strip() or "nothing"
+        raise InputError(f"{path}: no faces found. Found: {found}. Valid: {VALID_FORMS}")
+    return *image_reader.arrays(), image_reader.notes()
 
 
-def _described(member: Member) -> str:
+def _description(member: Member) -> str:
     if member.form != "text":
         return f"{member.name} ({member.form})"
     columns = columns_of(member.head)
     first_line = ", ".join(column[:20] for column in columns[:5])
     return f"{member.name} (text without a column {missing_columns(columns)}; its first line: {first_line})"
-
-
-def _found(others: list[str], image_set: ImageSet) -> str:
-    more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
-    return " ".join([", ".join(others[:SHOWN]) + more, *image_set.notes()]).strip() or "nothing"
 
 
 def _missing_expressions(labels: np.ndarray, split: np.ndarray, path: Path) -> list[str]:

@@ -2,10 +2,7 @@
 
 import bz2
 import gzip
-import io
 import lzma
-import sys
-import types
 import zipfile
 from pathlib import Path
 
@@ -13,17 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
-from small_sets import Picture, csv_text, encoded, files_of, in_csv_order, pictures, tar_bytes, write_folder, zip_bytes
+from small_sets import Picture, csv_text, files_of, in_csv_order, pictures, tar_bytes, write_folder, zip_bytes
 
 from fer_lightning.data.csv_reader import _pixels
-from fer_lightning.data.download import COMPETITION, DATASET, fer2013_path
 from fer_lightning.data.faces import TEST, TRAIN, VAL, Faces, copy_groups
-from fer_lightning.data.naming import label_and_split
-from fer_lightning.data.official import OFFICIAL, has_official_counts, require_official_counts
-from fer_lightning.data.reader import read_faces
-from fer_lightning.data.splits import drawn_val
-from fer_lightning.errors import InputError
+from fer_lightning.data.fer2013 import (
+    require_official_counts,
+)
+from fer_lightning.data.reader import draw_val, read_faces
 from fer_lightning.expressions import EXPRESSIONS
 
 SET = pictures()
@@ -165,29 +159,6 @@ def test_images_are_preferred_to_a_csv_without_usage(expected, tmp_path):
     assert same(read_faces(write_folder(tmp_path, {"a.csv": TRAIN_CSV, **FILES})), expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "meaning"),
-    [
-        ("train/happy/Training_1.jpg", ("happy", TRAIN)),
-        ("Training/Happiness/1.png", ("happy", TRAIN)),
-        ("x/VALIDATION/3_surprised/1.png", ("surprise", VAL)),
-        ("valid/fearful/1.png", ("fear", VAL)),
-        ("PublicTest/anger/1.png", ("angry", VAL)),
-        ("sad/test/1.png", ("sad", TEST)),
-        ("PrivateTest/Disgusted/1.png", ("disgust", TEST)),
-        ("test/neutral/PublicTest_7.jpg", ("neutral", VAL)),
-        ("test/4/publictest-7.jpg", ("sad", VAL)),
-        ("train.zip/sadness/7.jpg", ("sad", TRAIN)),
-        ("happy/7.jpg", ("happy", None)),
-        ("train/contempt/7.jpg", (None, TRAIN)),
-        ("7.jpg", (None, None)),
-    ],
-)
-def test_folders_and_names_tell_expression_and_split(name, meaning):
-    label, split = label_and_split(name)
-    assert (None if label is None else EXPRESSIONS[label], split) == meaning
-
-
 def test_a_drawn_val_keeps_copies_together_and_holds_an_eighth_of_each_class():
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (600, 48, 48), dtype=np.uint8)
@@ -196,82 +167,23 @@ def test_a_drawn_val_keeps_copies_together_and_holds_an_eighth_of_each_class():
     labels = np.concatenate([np.arange(300) % 7, np.arange(100) % 7, np.arange(100) % 7, np.arange(100) % 7])
     labels = labels.astype(np.uint8)
     groups = copy_groups(images)
-    in_val = drawn_val(images, labels, groups)
+    in_val = draw_val(images, labels, groups)
     assert not set(groups[in_val]) & set(groups[~in_val])
     wanted = np.bincount(labels) / 8
     assert np.abs(np.bincount(labels[in_val]) - wanted).max() <= 2
     order = rng.permutation(600)
-    assert np.array_equal(drawn_val(images[order], labels[order], copy_groups(images[order])), in_val[order])
+    assert np.array_equal(draw_val(images[order], labels[order], copy_groups(images[order])), in_val[order])
 
 
 def test_a_drawn_val_never_takes_the_last_picture_of_a_class():
     images = np.arange(7, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
-    assert not drawn_val(images, np.arange(7, dtype=np.uint8), np.arange(7)).any()
+    assert not draw_val(images, np.arange(7, dtype=np.uint8), np.arange(7)).any()
 
 
 @given(st.lists(st.binary(min_size=2304, max_size=2304), min_size=1, max_size=3), st.sampled_from([" ", "  ", "\t"]))
 def test_pixels_of_a_csv_are_the_numbers_that_stand_there(rows, blank):
     texts = [blank.join(map(str, row)) for row in rows]
-    assert _pixels(texts, ["row"] * len(rows)) == b"".join(rows)
-
-
-RNG = np.random.default_rng(5)
-COLOUR = RNG.integers(0, 256, (48, 48, 4), dtype=np.uint8)
-WIDE = RNG.integers(0, 256, (60, 96), dtype=np.uint8)
-SIXTEEN = RNG.integers(0, 65536, (48, 48), dtype=np.uint16)
-
-
-def turned() -> tuple[bytes, np.ndarray]:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encoded(COLOUR[..., 0], "JPEG", exif=exif)
-    return data, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
-
-
-def animated() -> tuple[bytes, np.ndarray]:
-    frames = [Image.fromarray(COLOUR[..., channel]) for channel in range(2)]
-    out = io.BytesIO()
-    frames[0].save(out, "PNG", save_all=True, append_images=frames[1:])
-    return out.getvalue(), COLOUR[..., 0]
-
-
-def cmyk() -> tuple[bytes, np.ndarray]:
-    out = io.BytesIO()
-    Image.fromarray(COLOUR[..., :3]).convert("CMYK").save(out, "JPEG")
-    return out.getvalue(), np.asarray(Image.open(out).convert("RGB").convert("L"))
-
-
-def palette() -> tuple[bytes, np.ndarray]:
-    image, out = Image.fromarray(COLOUR[..., :3]).quantize(64), io.BytesIO()
-    image.save(out, "PNG", transparency=3)
-    return out.getvalue(), np.asarray(image.convert("RGB").convert("L"))
-
-
-GREY = np.asarray(Image.fromarray(COLOUR[..., :3]).convert("L"))
-CONVERSIONS = {
-    "grey PNG": (encoded(COLOUR[..., 0], "PNG"), COLOUR[..., 0], None),
-    "colour": (encoded(COLOUR[..., :3], "PNG"), GREY, "in colour, made grey"),
-    "alpha": (encoded(COLOUR, "PNG"), GREY, "with transparency, which was dropped"),
-    "16-bit": (encoded(SIXTEEN, "PNG"), (SIXTEEN.astype(float) / 65535 * 255).astype(np.uint8), "of 16 bits"),
-    "one-bit": (encoded(SIXTEEN > 9999, "PNG"), (SIXTEEN > 9999).astype(np.uint8) * 255, None),
-    "wide": (encoded(WIDE, "PNG"), np.asarray(ImageOps.fit(Image.fromarray(WIDE), (48, 48))), "of another size"),
-    "turned": (*turned(), "turned upright"),
-    "animated": (*animated(), "animated"),
-    "CMYK": (*cmyk(), "in colour, made grey"),
-    "palette": (*palette(), "in colour, made grey"),
-}
-
-
-@pytest.mark.parametrize("kind", CONVERSIONS)
-def test_an_image_of_another_kind_becomes_a_grey_face_and_this_is_said_once(kind, tmp_path):
-    data, pixels, said = CONVERSIONS[kind]
-    files = FILES | {"val/sad/0.png": data, "val/sad/00.png": data}
-    faces = read_faces(write_folder(tmp_path, files))
-    for row in np.flatnonzero(faces.split == VAL)[:2]:
-        assert faces.labels[row] == EXPRESSIONS.index("sad")
-        assert np.array_equal(faces.images[row], pixels)
-    counted = [note for note in faces.notes if note.startswith("2 images")]
-    assert any(said in note for note in counted) if said else not counted
+    assert [_pixels(text, "row").tobytes() for text in texts] == rows
 
 
 def test_images_outside_the_expressions_are_left_out_and_this_is_said(expected, tmp_path):
@@ -280,76 +192,6 @@ def test_images_outside_the_expressions_are_left_out_and_this_is_said(expected, 
     )
     assert same(faces, expected)
     assert faces.notes == ("1 image in no expression's folder: left out (logo.png).",)
-
-
-def faces_with(train, val=None, test=None) -> Faces:
-    parts = [(split, counts) for split, counts in enumerate((train, val, test)) if counts is not None]
-    labels = np.concatenate([np.repeat(np.arange(7, dtype=np.uint8), counts) for _, counts in parts])
-    split = np.concatenate([np.full(sum(counts), split, np.uint8) for split, counts in parts])
-    return Faces(np.zeros((len(labels), 48, 48), np.uint8), labels, split, np.arange(len(labels), dtype=np.int32))
-
-
-TRAINING, PUBLIC, PRIVATE = (np.array(OFFICIAL[split]) for split in ("train", "val", "test"))
-DRAWN = TRAINING // 8
-
-
-def test_the_official_counts_are_those_of_the_paper():
-    assert [int(counts.sum()) for counts in (TRAINING, PUBLIC, PRIVATE)] == [28709, 3589, 3589]
-
-
-@pytest.mark.parametrize(
-    ("train", "val", "test"),
-    [
-        (TRAINING, PUBLIC, PRIVATE),
-        (TRAINING, PUBLIC, None),
-        (TRAINING - DRAWN, DRAWN, None),
-        (TRAINING - DRAWN, DRAWN, PUBLIC + PRIVATE),
-        (TRAINING - DRAWN, PUBLIC + PRIVATE + DRAWN, None),
-    ],
-    ids=["all", "without PrivateTest", "train.csv", "folders train and test", "all in one"],
-)
-def test_every_usual_division_of_fer2013_has_the_official_counts(train, val, test):
-    assert has_official_counts(faces_with(train, val, test))
-
-
-def test_other_counts_than_the_official_ones_are_an_error_that_shows_both():
-    other = PUBLIC.copy()
-    other[3] += 1
-    with pytest.raises(
-        InputError, match=r"(?s)data.check_counts=false goes on.*happy.*val +found.* 896 .*official.* 895 "
-    ):
-        require_official_counts(faces_with(TRAINING, other), "fer2013.zip")
-
-
-def test_without_a_path_it_is_said_where_the_set_is_obtained():
-    with pytest.raises(InputError) as told:
-        fer2013_path(None)
-    for said in (DATASET, COMPETITION, "data.download=true", "data.path="):
-        assert said in str(told.value)
-
-
-def test_download_asks_kagglehub_only_when_told_to(monkeypatch, tmp_path):
-    asked = []
-    fake = types.ModuleType("kagglehub")
-    fake.dataset_download = lambda name: asked.append(name) or str(tmp_path)
-    monkeypatch.setitem(sys.modules, "kagglehub", fake)
-    assert fer2013_path("here.csv") == "here.csv"
-    assert not asked
-    assert fer2013_path(None, download=True) == str(tmp_path)
-    assert asked == [DATASET]
-    with pytest.raises(InputError, match="exclude one another"):
-        fer2013_path("here.csv", download=True)
-
-
-def test_a_failed_download_is_told_with_its_reason(monkeypatch):
-    fake = types.ModuleType("kagglehub")
-    fake.dataset_download = lambda name: (_ for _ in ()).throw(ConnectionError("no route to host"))
-    monkeypatch.setitem(sys.modules, "kagglehub", fake)
-    with pytest.raises(InputError, match="no route to host"):
-        fer2013_path(None, download=True)
-    monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(InputError, match="pip install"):
-        fer2013_path(None, download=True)
 
 
 @pytest.fixture(scope="module")

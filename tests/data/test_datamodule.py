@@ -6,18 +6,20 @@ import torch
 from skimage.feature import hog as reference_hog
 from small_sets import csv_text, encoded, in_csv_order, pictures
 
-from fer_lightning.config import plain
+from fer_lightning.cli import settings_of
 from fer_lightning.data.copies import unique_training_rows
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.faces import TEST, TRAIN, VAL
-from fer_lightning.data.sources import open_source
+from fer_lightning.data.sources import open_faces
 from fer_lightning.errors import InputError
+from fer_lightning.networks.preprocessing import Preprocessing
+from fer_lightning.settings import TrainSettings
 
 
 @pytest.fixture
 def opened(compose):
     def module(*overrides: str, with_hog: bool = False) -> FaceDataModule:
-        datamodule = FaceDataModule(plain(compose(*overrides))["data"], with_hog)
+        datamodule = FaceDataModule(settings_of(compose(*overrides), TrainSettings).data, with_hog)
         datamodule.setup()
         return datamodule
 
@@ -27,20 +29,23 @@ def opened(compose):
 def test_mean_and_deviation_are_those_of_the_training_part_alone(opened):
     datamodule = opened("data.images=280", with_hog=True)
     train = datamodule.tensors.images[datamodule.rows[TRAIN]].numpy().astype(np.float64)
-    statistics = datamodule.statistics()
-    np.testing.assert_allclose(statistics.mean, train.mean(axis=0), atol=1e-3)
-    assert float(statistics.std) == pytest.approx((train - train.mean(axis=0)).std(), rel=1e-5)
+    mean, std, hog_mean, hog_std = datamodule.statistics()
+    np.testing.assert_allclose(mean, train.mean(axis=0), atol=1e-3)
+    assert float(std) == pytest.approx((train - train.mean(axis=0)).std(), rel=1e-5)
     features = datamodule.tensors.hog[0, datamodule.rows[TRAIN]].numpy()
-    np.testing.assert_allclose(statistics.hog_mean, features.mean(axis=0), atol=1e-5)
-    np.testing.assert_allclose(statistics.hog_std, features.std(axis=0).clip(1e-3), atol=1e-4)
+    np.testing.assert_allclose(hog_mean, features.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(hog_std, features.std(axis=0).clip(1e-3), atol=1e-4)
     everything = datamodule.tensors.images.numpy().mean(axis=0)
-    assert np.abs(everything - statistics.mean.numpy()).max() > 0.1
+    assert np.abs(everything - mean.numpy()).max() > 0.1
 
 
-def test_the_mean_of_a_resized_network_input_is_the_mean_of_the_resized_faces(opened):
+def test_a_network_that_resizes_subtracts_the_mean_of_the_resized_training_faces(opened):
     datamodule = opened("data.images=140", "data.size=64")
-    resized = torch.cat([batch.images for batch in datamodule._batches(TRAIN, 50)])
-    torch.testing.assert_close(datamodule.statistics().mean, resized.mean(dim=0), atol=1e-2, rtol=0)
+    preprocessing = Preprocessing(datamodule.settings.inputs, with_hog=False)
+    preprocessing.set_statistics(*datamodule.statistics())
+    images, _ = preprocessing(datamodule.tensors.images[datamodule.rows[TRAIN]])
+    assert images.shape[1:] == (1, 64, 64)
+    torch.testing.assert_close(images.mean(dim=0), torch.zeros(1, 64, 64), atol=1e-3, rtol=0)
 
 
 def test_a_fold_takes_its_statistics_from_its_own_training_part(opened):
@@ -48,7 +53,7 @@ def test_a_fold_takes_its_statistics_from_its_own_training_part(opened):
     rows = datamodule.rows[TRAIN].numpy()
     fold = datamodule.fold(rows[:100], rows[100:])
     expected = datamodule.tensors.images[rows[:100]].float().mean(dim=0)
-    torch.testing.assert_close(fold.statistics().mean, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(fold.statistics()[0].float(), expected, atol=1e-3, rtol=0)
     assert fold.split_sizes == {"train": 100, "val": len(rows) - 100}
     with pytest.raises(InputError, match="no image in the split 'test'"):
         fold.test_dataloader()
@@ -66,7 +71,7 @@ def test_cached_hog_is_scikit_images_for_both_orientations(opened):
 
 
 def test_a_network_without_hog_does_not_make_it_compute_any(opened, monkeypatch):
-    monkeypatch.setattr("fer_lightning.data.datamodule.hog", pytest.fail)
+    monkeypatch.setattr("fer_lightning.data.sources.hog", pytest.fail)
     assert next(iter(opened("data.images=140").val_dataloader())).hog is None
 
 
@@ -81,9 +86,9 @@ def test_unique_faces_are_those_that_a_plain_count_keeps(opened):
     for row in train:
         if groups[row] not in held_out and groups[row] not in {groups[other] for other in kept}:
             kept.append(row)
-    found = unique_training_rows(groups, split)
-    np.testing.assert_array_equal(found.rows, kept)
-    assert (found.held_out, found.repeated) == (1, 1)
+    rows, held_out, repeated = unique_training_rows(groups, split)
+    np.testing.assert_array_equal(rows, kept)
+    assert (held_out, repeated) == (1, 1)
     assert len(kept) == len(train) - 2
 
 
@@ -108,7 +113,7 @@ def test_unique_training_says_what_it_leaves_out(opened, tmp_path):
     assert plainly.split_sizes["train"] == 28
     assert not any("unique" in note for note in plainly.notes)
     torch.testing.assert_close(
-        unique.statistics().mean, unique.tensors.images[expected].float().mean(dim=0), atol=1e-3, rtol=0
+        unique.statistics()[0].float(), unique.tensors.images[expected].float().mean(dim=0), atol=1e-3, rtol=0
     )
 
 
@@ -121,12 +126,12 @@ def test_a_missing_split_is_named_with_those_that_are_there(opened):
 
 def test_fer2013_without_a_path_says_where_it_is_obtained(compose):
     with pytest.raises(InputError, match=r"kaggle\.com/datasets/msambare/fer2013.*data\.download=true"):
-        open_source(plain(compose("data=fer2013"))["data"])
+        open_faces(settings_of(compose("data=fer2013"), TrainSettings).data)
 
 
 def test_synthetic_faces_take_no_path(compose):
     with pytest.raises(InputError, match="did you mean data=fer2013"):
-        open_source(plain(compose("data.path=fer2013.zip"))["data"])
+        open_faces(settings_of(compose("data.path=fer2013.zip"), TrainSettings).data)
 
 
 def test_the_real_set_has_the_official_splits_and_leaks(fer2013, opened):
