@@ -149,7 +149,7 @@ def read_evaluation(path: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]
     path = path / EVALUATION if path.is_dir() else path
     try:
         evaluation = unprefixed(json.loads(path.read_text(encoding="utf-8")))
-        with np.load(path.with_name(PREDICTIONS), allow_pickle=False) as predictions:
+        with path.with_name(PREDICTIONS).open("rb") as file, np.load(file, allow_pickle=False) as predictions:
             labels, probabilities = predictions["labels"], predictions["probabilities"]
         whole = probabilities.shape == (evaluation["n"], len(EXPRESSIONS)) and labels.shape == (evaluation["n"],)
         if not whole or not isinstance(evaluation["images_sha256"], str):
