@@ -69,14 +69,14 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
                 return task(settings_of(config, model), invocation)
             except (InputError, OSError) as error:  # here, since Hydra would print a line of its own first
                 folder = Path(HydraConfig.get().runtime.output_dir)
-                if folder != Path.cwd():
-                    with contextlib.suppress(OSError):
-                        folder.rmdir()  # made by Hydra; fails where it holds something
+                _remove_if_empty(folder)
                 fail(str(error) if isinstance(error, InputError) else disk_message(error, folder))
 
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
         def main() -> None:
+            nonlocal begun
+            begun = False
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function, not Hydra's printer
             try:
                 if {"-h", "--help"} & set(sys.argv[1:]):
@@ -114,10 +114,20 @@ def fail(message: str) -> NoReturn:
     sys.exit(BAD_INPUT)
 
 
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder that Hydra made, and those above it within the working folder, unless they hold something."""
+    with contextlib.suppress(OSError):
+        if folder != Path.cwd():
+            folder.rmdir()
+            if folder.parent.is_relative_to(Path.cwd()):
+                _remove_if_empty(folder.parent)
+
+
 def settings_of(config: DictConfig, model: type[S]) -> S:
     """The checked settings of a composed config. Raises InputError."""
-    values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    return parse(model, {key: value for key, value in values.items() if key != "hydra"})
+    without_hydra = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    values: Any = OmegaConf.to_container(without_hydra, resolve=True, throw_on_missing=True)
+    return parse(model, values)
 
 
 def print_config() -> None:
