@@ -1,73 +1,63 @@
 """DeepDream: seconds for the seven emotions with conv_poster, with octaves and without (as many steps at full size).
 
-Also the probability that each dream reaches, and how rough it is.
+Also the probability that each dream reaches, and its roughness.
 
-python benchmarks/deepdream.py [checkpoint]      # default: conv_poster, trained for a few steps on synthetic faces
+python benchmarks/deepdream.py [checkpoint]      # default: conv_poster, trained for two epochs on synthetic faces
 """
 
 import json
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import hydra
 import torch
+from rich.console import Console
 
-from fer_lightning.checkpoints import load_classifier
-from fer_lightning.classifiers import ExpressionClassifier
-from fer_lightning.commands import CONF
-from fer_lightning.config import plain
-from fer_lightning.data.datamodule import FaceDataModule
+from fer_lightning.cli import settings_of
 from fer_lightning.data.faces import VAL
+from fer_lightning.data.sources import open_faces
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.optimization import build_optimizer
-from fer_lightning.run import build
-from fer_lightning.visualize.activations import one_face_each
-from fer_lightning.visualize.deepdream import CERTAIN, dream, total_variation, towards_emotion
+from fer_lightning.figures.activations import one_face_each
+from fer_lightning.figures.deepdream import CERTAIN, dream, total_variation, towards_emotion
+from fer_lightning.networks import ExpressionNetwork
+from fer_lightning.networks.weight_files import load_network
+from fer_lightning.settings import CONF, TrainSettings
+from fer_lightning.training.fit import fit
 
 ROUNDS = 3
 OCTAVES, STEPS = 3, 24
+OVERRIDES = ["model=conv_poster", "data.images=1000", "data.batch_size=32", "trainer.max_epochs=2", "draw.every=0"]
 
 
-def briefly_trained(config: dict) -> tuple[FaceDataModule, ExpressionClassifier]:
-    """conv_poster after two epochs in a bare loop."""
-    datamodule, classifier = build(config)
-    optimizer = build_optimizer(classifier.network, config["optimizer"])
-    loader = datamodule.train_dataloader()
-    for epoch in range(2):
-        loader.set_epoch(epoch)
-        for batch in loader:
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(classifier(batch.images, batch.hog), batch.targets).backward()
-            optimizer.step()
-    return datamodule, classifier.eval()
+def briefly_trained(settings: TrainSettings) -> ExpressionNetwork:
+    with tempfile.TemporaryDirectory() as folder:
+        fit(settings, Path(folder), Console(quiet=True))
+        return load_network(Path(folder) / "checkpoints" / "last.ckpt").network
 
 
 def main() -> None:
     torch.set_num_threads(min(torch.get_num_threads(), 2))
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(hydra.compose("config", ["model=conv_poster", "data.images=1000", "data.batch_size=32"]))
-    if len(sys.argv) > 1:
-        classifier = load_classifier(Path(sys.argv[1]))
-        datamodule = FaceDataModule(config["data"])
-        datamodule.setup()
-    else:
-        datamodule, classifier = briefly_trained(config)
-    rows = datamodule.rows[VAL]
-    images, labels = datamodule.tensors.images[rows], datamodule.tensors.labels[rows]
+        settings = settings_of(hydra.compose("config", OVERRIDES), TrainSettings)
+    network = load_network(Path(sys.argv[1])).network if len(sys.argv) > 1 else briefly_trained(settings)
+    drawn = open_faces(settings.data)
+    rows = drawn.rows(VAL)
+    images, labels = torch.tensor(drawn.images[rows])[:, None], torch.tensor(drawn.labels[rows])
     faces = images[one_face_each(images, labels, len(EXPRESSIONS))[-1:]].expand(len(EXPRESSIONS), -1, -1, -1)
     targets = torch.arange(len(EXPRESSIONS))
-    objective = towards_emotion(classifier.classify, targets)
+    objective = towards_emotion(network, targets)
     seconds: dict[str, list[float]] = {"octaves": [], "without": []}
     reached, roughness = {}, {}
     for _ in range(ROUNDS):  # in turn, so that a slow moment of the machine hits both
-        for name, settings in (("octaves", (OCTAVES, STEPS)), ("without", (1, OCTAVES * STEPS))):
+        for name, (octaves, steps) in (("octaves", (OCTAVES, STEPS)), ("without", (1, OCTAVES * STEPS))):
             begin = time.perf_counter()
-            dreams = dream(faces, objective, *settings, least=CERTAIN)
+            dreams = dream(faces, objective, octaves, steps, least=CERTAIN)
             seconds[name].append(time.perf_counter() - begin)
             with torch.no_grad():
-                reached[name] = classifier.classify(dreams).softmax(dim=1).gather(1, targets[:, None])[:, 0]
+                reached[name] = network(dreams).softmax(dim=1).gather(1, targets[:, None])[:, 0]
             roughness[name] = float(total_variation(dreams).mean())
     for name, times in seconds.items():
         print(

@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
@@ -19,21 +20,25 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from fer_lightning.callbacks import DrawActivations, DrawDreams, DrawEmbedding
-from fer_lightning.commands import CONF
-from fer_lightning.config import plain
-from fer_lightning.run import build, build_trainer
+from fer_lightning.cli import settings_of
+from fer_lightning.settings import CONF, TrainSettings
+from fer_lightning.training import tensorboard
+from fer_lightning.training.fit import fit
 
 DEFAULTS = ["model=conv_poster", "data.images=3000", "draw.share=1", "trainer.max_epochs=4"]
+AT_END = ("draw_dreams", "draw_embedding")
 
 
 class Timed(Callback):
     """Seconds of each epoch, and how many of them were spent drawing."""
 
-    def __init__(self, pace):
-        self.pace = pace
+    def __init__(self) -> None:
         self.epochs: list[float] = []
         self.drawn: list[float] = []
+
+    def on_fit_start(self, trainer, pl_module) -> None:
+        (network,) = (callback for callback in trainer.callbacks if isinstance(callback, tensorboard.DrawNetwork))
+        self.pace = network.pace
 
     def on_train_epoch_start(self, trainer, pl_module) -> None:
         self.began, self.spent = time.perf_counter(), self.pace.spent
@@ -43,19 +48,20 @@ class Timed(Callback):
         self.drawn.append(self.pace.spent - self.spent)
 
 
-def timed_end(callbacks: list[Callback]) -> dict[str, float]:
-    """Seconds that each callback of the end takes, filled in when it has run."""
+def timed_end() -> dict[str, float]:
+    """Seconds that each drawing of the end takes, filled in when it has run."""
     seconds: dict[str, float] = {}
-    for callback in callbacks:
-        if isinstance(callback, DrawDreams | DrawEmbedding):
-            ending, name = callback.on_train_end, type(callback).__name__
 
-            def end(trainer, pl_module, ending=ending, name=name) -> None:
-                begin = time.perf_counter()
-                ending(trainer, pl_module)
-                seconds[name] = time.perf_counter() - begin
+    def timed(name: str, draw: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments) -> None:
+            begin = time.perf_counter()
+            draw(*arguments)
+            seconds[name] = time.perf_counter() - begin
 
-            callback.on_train_end = end  # type: ignore[method-assign]
+        return call
+
+    for name in AT_END:
+        setattr(tensorboard, name, timed(name, getattr(tensorboard, name)))
     return seconds
 
 
@@ -63,15 +69,10 @@ def main() -> None:
     given = sys.argv[1:]
     defaults = [word for word in DEFAULTS if not (word.startswith("data.images") and "data=fer2013" in given)]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(hydra.compose("config", [*defaults, *given]))
+        settings = settings_of(hydra.compose("config", [*defaults, *given]), TrainSettings)
+    timed, at_end = Timed(), timed_end()
     with tempfile.TemporaryDirectory() as folder:
-        datamodule, classifier = build(config)
-        trainer, _ = build_trainer(config, Path(folder), Console(quiet=True))
-        pace = next(callback.pace for callback in trainer.callbacks if isinstance(callback, DrawActivations))
-        timed = Timed(pace)
-        trainer.callbacks.append(timed)
-        at_end = timed_end(trainer.callbacks)
-        trainer.fit(classifier, datamodule=datamodule)
+        metrics = fit(settings, Path(folder), Console(quiet=True), callbacks=[timed])
     shares = [drawn / (epoch - drawn) for drawn, epoch in zip(timed.drawn[1:], timed.epochs[1:], strict=True)]
     for drawn, epoch, share in zip(timed.drawn[1:], timed.epochs[1:], shares, strict=True):
         print(f"epoch of {epoch:.2f} s, {drawn:.2f} s of them drawing: {share:.1%} of the rest")
@@ -79,8 +80,8 @@ def main() -> None:
         print(f"{name} at the end: {seconds:.1f} s")
     result = {
         "benchmark": "drawing",
-        "model": config["model"]["name"],
-        "faces": datamodule.split_sizes,
+        "model": settings.model.name,
+        "faces": metrics["split_sizes"],
         "seconds_drawing": statistics.median(timed.drawn[1:]),
         "seconds_epoch": statistics.median(timed.epochs[1:]),
         "share": statistics.median(shares),

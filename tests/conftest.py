@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hydra
+import matplotlib
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
@@ -31,7 +32,8 @@ def fer2013() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests neither use nor fill the user's cache."""
+    """Tests neither use nor fill the user's cache, but for matplotlib's list of fonts, which takes seconds to make."""
+    matplotlib.get_cachedir()  # kept from its first call on
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 

@@ -1,38 +1,37 @@
-"""DeepDream: a real face changed, by gradient ascent, into what the network takes for an emotion, or a filter likes.
+"""DeepDream: gradient ascent on a real face, towards an emotion, a layer or a filter.
 
-As in Lucid and Lucent a dream has three parts: a parametrisation (changes of several sizes added to the face), a
-transform (jitter) and an objective (an emotion, a layer or a filter). Mordvintsev, Olah & Tyka, "Inceptionism", 2015;
-Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
+As in Lucid and Lucent there are three parts: a parametrisation (changes of several sizes added to the face), a
+transform (jitter) and an objective. Mordvintsev, Olah & Tyka, "Inceptionism", 2015; Olah, Mordvintsev & Schubert,
+"Feature Visualization", Distill 2017.
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fer_lightning.errors import InputError
-from fer_lightning.figures.activations import conv_layers, recorded, require_layer
-from fer_lightning.figures.sheet import enlarge, grey, sheet_figure, signed, tile
+from fer_lightning.figures.activations import record_outputs, require_layer
+from fer_lightning.figures.sheets import contact_sheet, grey_to_rgb, signed_to_rgb
 
 Objective = Callable[[Tensor], Tensor]
-"""Grey pictures (B, 1, H, W), 0 to 255, to what is to be raised for each of them, (B,)."""
-
+"""Grey pictures (B, 1, H, W), 0 to 255, to the value that is maximised for each of them, (B,)."""
 
 CERTAIN = 5.3
-"""Log odds of a probability of 0.995: what a dream of an emotion should reach at least."""
+"""Log odds of a probability of 0.995: the least that a dream of an emotion should reach."""
 
-ROUNDS = 4
-"""Of octaves that a dream may take to reach what it should."""
+PARTS = ("real face", "dream", "change")
+
+ATTEMPTS = 4
+"""Rounds of octaves that a dream may take to reach `least`."""
 
 
 def towards_emotion(network: nn.Module, targets: Tensor, enough: float = 7.0) -> Objective:
-    """The log odds of each picture's target emotion up to `enough` (7 is a probability of 0.999); targets: (B,) labels.
+    """The log odds of each picture's target emotion, clipped at `enough` (7 is a probability of 0.999).
 
-    Log odds rather than the probability, whose slope vanishes where the network is sure of another emotion. Beyond
-    `enough` nothing is gained, so that a dream stays as close to its face as its smoothness can make it.
+    targets: (B,) labels. Log odds rather than the probability, whose gradient vanishes where the network is sure of
+    another emotion. Above `enough` only smoothness is optimised, which keeps a dream close to its face.
     """
 
     def log_odds(pictures: Tensor) -> Tensor:
@@ -44,25 +43,20 @@ def towards_emotion(network: nn.Module, targets: Tensor, enough: float = 7.0) ->
     return log_odds
 
 
-def towards_layer(network: nn.Module, layer: str, number: int | None = None) -> Objective:
-    """Mean of one filter's map before the ReLU, or, without a number, mean square of the layer's activation maps.
+def towards_layer(network: nn.Module, layer: str, channel: int | None = None) -> Objective:
+    """Mean of one filter's map before the ReLU or, without a channel, mean square of the layer's activation maps.
 
-    Raises InputError for a layer or a filter that the network does not have.
+    Raises InputError for a layer or a channel that the network does not have.
     """
-    layer = require_layer(network, layer)
-    module = conv_layers(network)[layer]
-    assert isinstance(module, nn.Conv2d | nn.BatchNorm2d)
-    filters = module.out_channels if isinstance(module, nn.Conv2d) else module.num_features
-    if number is not None and not 0 <= number < filters:
-        raise InputError(f"channel={number}: layer {layer} has the channels 0 to {filters - 1}")
+    layer = require_layer(network, layer, channel)
 
-    def answer(pictures: Tensor) -> Tensor:
-        with recorded(network, [layer]) as given:
+    def activation(pictures: Tensor) -> Tensor:
+        with record_outputs(network, [layer]) as outputs:
             network(pictures)
-        maps = given[layer].float()
-        return maps[:, number].mean(dim=(1, 2)) if number is not None else maps.relu().square().mean(dim=(1, 2, 3))
+        maps = outputs[layer].float()
+        return maps.relu().square().mean(dim=(1, 2, 3)) if channel is None else maps[:, channel].mean(dim=(1, 2))
 
-    return answer
+    return activation
 
 
 def dream(
@@ -76,35 +70,35 @@ def dream(
     seed: int = 0,
     least: float | None = None,
 ) -> Tensor:
-    """Faces (B, 1, H, W), 0 to 255, changed to raise the objective; the dreams have the same shape and range.
+    """Faces (B, 1, H, W), 0 to 255, changed to raise the objective; the result has the same shape and range.
 
-    The network's picture cannot grow, so an octave is the size of a change: the first is drawn in few large dots and
-    enlarged, each next one has dots half as large, the last has pixels. octaves: their number; steps: of Adam in each;
-    rate: largest change of a dot in a step, grey values; jitter: largest random shift of the picture before each look,
-    pixels, so that no single pixel counts; smoothness: weight of the total variation of what is changed, so that a
-    dream stays the face it was. least: dreams that fall short of this objective are dreamed on, up to ROUNDS times in
-    all, each time with a third of the smoothness and of the jitter.
+    octaves: number of resolutions at which a change is optimised, the last that of the face, each before it half the
+        next; a coarse change is enlarged bilinearly (the network's input has a fixed size).
+    steps: of Adam in each octave; rate: its learning rate, grey values.
+    jitter: largest random shift of the picture before each step, pixels, so that no single pixel matters.
+    smoothness: weight of the total variation of the change.
+    least: dreams below this value of the objective are continued, ATTEMPTS rounds in all, each with a third of the
+        smoothness and jitter of the one before.
     """
     faces = faces.detach().float()
     dreams = faces
     random = torch.Generator().manual_seed(seed)
-    for number in range(ROUNDS):
-        dreamed, weight, shift = dreams, smoothness / 3**number, jitter // 3**number
+    for attempt in range(ATTEMPTS):
+        changed, weight, shift = dreams, smoothness / 3**attempt, jitter // 3**attempt
         for octave in reversed(range(octaves)):
             side = math.ceil(faces.shape[-1] / 2**octave)
-            change = dreams.new_zeros(len(dreams), 1, side, side, requires_grad=True)
+            change = faces.new_zeros(len(faces), 1, side, side, requires_grad=True)
             optimizer = torch.optim.Adam([change], lr=rate, maximize=True)
             for _ in range(steps):
-                changed = _changed(dreamed, change)
-                goal = objective(_shifted(changed, shift, random)) - weight * total_variation(changed - faces)
+                pictures = _add_change(changed, change)
+                goal = objective(_shift(pictures, shift, random)) - weight * total_variation(pictures - faces)
                 (change.grad,) = torch.autograd.grad(goal.sum(), change)
                 optimizer.step()
-            dreamed = _changed(dreamed, change).detach()
+            changed = _add_change(changed, change).detach()
         if least is None:
-            return dreamed
+            return changed
         with torch.no_grad():
-            unfinished = objective(dreams) < least
-            dreams = torch.where(unfinished[:, None, None, None], dreamed, dreams)
+            dreams = torch.where((objective(dreams) < least)[:, None, None, None], changed, dreams)
             if bool((objective(dreams) >= least).all()):
                 break
     return dreams
@@ -113,18 +107,18 @@ def dream(
 def total_variation(pictures: Tensor) -> Tensor:
     """Mean length of each picture's gradient, grey values a pixel, (B,) (Rudin, Osher & Fatemi, 1992).
 
-    Forward differences; across the border there are none.
+    Forward differences, zero at the border.
     """
     down, right = F.pad(pictures.diff(dim=-2), (0, 0, 0, 1)), F.pad(pictures.diff(dim=-1), (0, 1))
     return (down.square() + right.square() + 1e-3).sqrt().mean(dim=(1, 2, 3))
 
 
-def _changed(pictures: Tensor, change: Tensor) -> Tensor:
+def _add_change(pictures: Tensor, change: Tensor) -> Tensor:
     size = pictures.shape[-2:]
     return (pictures + F.interpolate(change, size=size, mode="bilinear", align_corners=False)).clamp(0, 255)
 
 
-def _shifted(pictures: Tensor, jitter: int, random: torch.Generator) -> Tensor:
+def _shift(pictures: Tensor, jitter: int, random: torch.Generator) -> Tensor:
     """The pictures moved by up to `jitter` pixels both ways, borders repeated."""
     if not jitter:
         return pictures
@@ -133,16 +127,15 @@ def _shifted(pictures: Tensor, jitter: int, random: torch.Generator) -> Tensor:
     return padded[..., top : top + pictures.shape[-2], left : left + pictures.shape[-1]]
 
 
-def dream_picture(face: Tensor, dreamed: Tensor, side: int = 288) -> Tensor:
-    """Real face, dream and the change between them side by side, (3, H, W), 0 to 1. face, dreamed: (1, H, W)."""
-    change = signed((dreamed - face).detach().float().cpu())
-    return tile(enlarge(torch.cat([grey(face[None]), grey(dreamed[None]), change]), side), columns=3)
+def dream_picture(face: Tensor, dreamed: Tensor) -> Tensor:
+    """Real face, dream and the change between them side by side, (3, H, W) uint8. face, dreamed: (1, H, W)."""
+    row = torch.cat([grey_to_rgb(face[None]), grey_to_rgb(dreamed[None]), signed_to_rgb(dreamed - face)])
+    return contact_sheet([row], column_names=PARTS, side=288)
 
 
-def dream_figure(
-    faces: Tensor, dreams: Tensor, names: Sequence[str], before: Sequence[str], after: Sequence[str], title: str = ""
-) -> Figure:
-    """Real faces above their dreams and the change between them; before, after: the words under each face and dream."""
-    change = signed((dreams - faces).detach().float().cpu()[:, 0])
-    rows = [grey(faces), grey(dreams), change]
-    return sheet_figure(rows, ("real face", "dream", "change"), names, [before, after, [""] * len(names)], title)
+def dream_sheet(
+    faces: Tensor, dreams: Tensor, names: Sequence[str], captions: Sequence[Sequence[str]], title: str = ""
+) -> Tensor:
+    """Real faces above their dreams and the change between them, (3, H, W) uint8. captions: of faces and of dreams."""
+    rows = [grey_to_rgb(faces), grey_to_rgb(dreams), signed_to_rgb((dreams - faces)[:, 0])]
+    return contact_sheet(rows, PARTS, names, captions, title)

@@ -2,27 +2,29 @@
 
 import math
 
+import torch
+from skimage.util import montage
 from torch import Tensor, nn
 
-from fer_lightning.figures.sheet import enlarge, tile
-
-TILE = 56
+LEAST_SIDE = 56
 """Side of one filter in the picture, pixels, at least."""
-
-
-def filter_grid(weights: Tensor, most: int | None = None, columns: int | None = None) -> Tensor:
-    """weights: (filters, channels, k, k) to a picture (1, H, W) with values 0 to 1.
-
-    Each filter is averaged over its input channels and stretched by itself, so that its zero is mid grey and its
-    largest weight black or white; enlarged without blur. `most`: only the first so many (the poster shows 30).
-    """
-    filters = weights.detach().float().cpu().mean(dim=1)[:most]
-    largest = filters.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    filters = 0.5 + 0.5 * filters / largest
-    side = filters.shape[-1]
-    return tile(enlarge(filters[:, None], side * max(1, math.ceil(TILE / side))), columns)
 
 
 def first_filters(network: nn.Module) -> Tensor | None:
     """Weights (filters, channels, k, k) of a network's first convolution; None where it has none."""
     return next((module.weight for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+
+
+def filter_grid(weights: Tensor, most: int | None = None, columns: int | None = None) -> Tensor:
+    """weights: (filters, channels, k, k) to a picture (1, H, W) with values 0 to 1, on white.
+
+    Each filter is averaged over its input channels and scaled by its largest magnitude: 0 is mid grey, the largest
+    weight black or white. most: the number of filters drawn, from the first (the poster shows 30).
+    """
+    filters = weights.detach().float().cpu().mean(dim=1)[:most]
+    filters = 0.5 + 0.5 * filters / filters.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    times = math.ceil(LEAST_SIDE / filters.shape[-1])
+    filters = filters.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+    columns = columns or math.ceil(math.sqrt(len(filters) * 1.6))
+    shape = (math.ceil(len(filters) / columns), columns)
+    return torch.from_numpy(montage(filters.numpy(), fill=1.0, grid_shape=shape, padding_width=4))[None]

@@ -1,4 +1,4 @@
-"""Mistakes: the most confident ones, the most confused pairs, and labels that are probably wrong."""
+"""Mistakes of a network: the most confident ones, the most confused pairs, and labels that are probably wrong."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,11 +8,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fer_lightning.figures.sheet import grey, sheet_figure
+from fer_lightning.figures.sheets import contact_sheet, grey_to_rgb
+
+COLUMNS = 8
+"""Faces in a row of the sheet."""
 
 
 class Pair(NamedTuple):
-    """Faces of one emotion that were taken for another: how many, and their share of the true emotion's faces."""
+    """Faces of one emotion that were classified as another: their number, and share of the true emotion's faces."""
 
     true: int
     predicted: int
@@ -30,16 +33,15 @@ def confident_mistakes(probabilities: Tensor, labels: Tensor, most: int = 24) ->
 def probably_mislabelled(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Rows whose label is probably wrong, the least likely label first: the off-diagonal of the confident joint.
 
-    A face is counted to a class when its probability for it reaches the mean probability of that class over the faces
-    that carry its label; where it reaches several, the likeliest of them. It is probably mislabelled when that class is
-    not its label (Northcutt, Jiang & Chuang, JAIR 2021, sec. 3.1). The network must not have been trained on the faces.
+    A face counts to a class when its probability for it reaches the mean probability of that class over the faces with
+    that label; where it reaches several, to the most probable of them. Its label is probably wrong when it is another
+    class (Northcutt, Jiang & Chuang, JAIR 2021, sec. 3.1). The network must not have been trained on these faces.
     """
-    classes = probabilities.shape[1]
     own = probabilities.gather(1, labels[:, None])[:, 0]
-    threshold = torch.stack(
-        [own[labels == k].mean() if (labels == k).any() else own.new_tensor(torch.inf) for k in range(classes)]
-    )
-    reached = torch.where(probabilities >= threshold, probabilities, -torch.inf)
+    thresholds = torch.full_like(probabilities[0], torch.inf)
+    for number in labels.unique().tolist():
+        thresholds[number] = own[labels == number].mean()
+    reached = torch.where(probabilities >= thresholds, probabilities, -torch.inf)
     counted = reached.argmax(dim=1)
     suspects = ((reached.amax(dim=1) > -torch.inf) & (counted != labels)).nonzero()[:, 0]
     return suspects[own[suspects].argsort(stable=True)]
@@ -48,33 +50,26 @@ def probably_mislabelled(probabilities: Tensor, labels: Tensor) -> Tensor:
 def confused_pairs(matrix: np.ndarray, most: int = 10) -> list[Pair]:
     """Pairs by falling share of the true emotion's faces. matrix: (classes, classes) counts, rows true."""
     matrix = np.asarray(matrix)
-    totals = matrix.sum(axis=1)
     pairs = [
-        Pair(int(true), int(predicted), int(matrix[true, predicted]), float(matrix[true, predicted] / totals[true]))
-        for true, predicted in np.argwhere(matrix)
+        Pair(true, predicted, int(matrix[true, predicted]), float(matrix[true, predicted] / matrix[true].sum()))
+        for true, predicted in np.argwhere(matrix).tolist()
         if true != predicted
     ]
     return sorted(pairs, key=lambda pair: -pair.share)[:most]
 
 
-def mistakes_figure(
+def mistakes_sheet(
     faces: Tensor, probabilities: Tensor, labels: Tensor, rows: Tensor, names: Sequence[str], title: str
-) -> Figure:
+) -> Tensor:
     """The faces of `rows`, each with its predicted and its true name and their probabilities. faces: (N, 1, 48, 48)."""
-    columns = 8
-    probabilities = probabilities.cpu()
-    pictures: list[Tensor] = []
-    captions: list[list[str]] = []
-    for line in rows.split(columns) if len(rows) else ():
-        pictures.append(grey(faces[line]))
-        captions.append([])
-        for row, label in zip(line.tolist(), labels[line].tolist(), strict=True):
-            best = int(probabilities[row].argmax())
-            likeliest, own = probabilities[row, best], probabilities[row, label]
-            captions[-1].append(f"seen: {names[best]} {likeliest:.0%}\nlabel: {names[label]} {own:.0%}")
-    if not pictures:
-        pictures, captions, title = [torch.ones(columns, 3, 1, 1)], [[""] * columns], f"{title}: none"
-    return sheet_figure(pictures, captions=captions, title=title)
+    captions = []
+    for label, answer in zip(labels[rows].tolist(), probabilities[rows].tolist(), strict=True):
+        predicted = int(np.argmax(answer))
+        first = f"predicted {names[predicted]} {answer[predicted]:.0%}"
+        captions.append(f"{first}\nlabel {names[label]} {answer[label]:.0%}")
+    lines = [captions[begin : begin + COLUMNS] for begin in range(0, len(rows), COLUMNS)]
+    pictures = grey_to_rgb(faces[rows]).split(COLUMNS) if len(rows) else [torch.ones(COLUMNS, 3, 1, 1)]
+    return contact_sheet(pictures, captions=lines, title=title if len(rows) else f"{title}: none")
 
 
 def pairs_figure(pairs: Sequence[Pair], names: Sequence[str]) -> Figure:
