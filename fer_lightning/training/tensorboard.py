@@ -14,7 +14,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from fer_lightning.data.datamodule import FaceDataModule
@@ -24,14 +24,13 @@ from fer_lightning.figures.activations import (
     activation_maps,
     activation_sheet,
     conv_layers,
-    last_hidden,
     one_face_each,
     sparsity_and_locality,
 )
 from fer_lightning.figures.confusion import confusion_picture
 from fer_lightning.figures.deepdream import CERTAIN, dream, dream_picture, towards_emotion
 from fer_lightning.figures.filters import filter_grid, first_filters
-from fer_lightning.figures.sheet import grey
+from fer_lightning.figures.sheets import grey_to_rgb
 from fer_lightning.networks import ExpressionNetwork
 from fer_lightning.settings import DrawSettings
 from fer_lightning.training.classifiers import classifier_of
@@ -190,7 +189,7 @@ class DrawAtEnd(Callback):
             draw_embedding(writer, trainer.current_epoch, network, faces, classes)
 
 
-def draw_dreams(writer: SummaryWriter, epoch: int, network: ExpressionNetwork, images: Tensor, labels: Tensor) -> None:
+def draw_dreams(writer: SummaryWriter, step: int, network: ExpressionNetwork, images: Tensor, labels: Tensor) -> None:
     """One of some faces (N, 1, 48, 48) dreamed towards each emotion as `deepdream/<emotion>`: face, dream, change.
 
     It is a neutral face, where there is one. The tensor `deepdream_probabilities` (2, emotions) holds each target's
@@ -203,20 +202,21 @@ def draw_dreams(writer: SummaryWriter, epoch: int, network: ExpressionNetwork, i
         dreams = dream(faces, towards_emotion(network, targets), least=CERTAIN)
     with torch.no_grad():
         probabilities = torch.stack([network(pictures).float().softmax(dim=1) for pictures in (faces, dreams)])
-    writer.add_tensor("deepdream_probabilities", probabilities.diagonal(dim1=1, dim2=2).cpu(), epoch)
+    writer.add_tensor("deepdream_probabilities", probabilities.diagonal(dim1=1, dim2=2).cpu(), step)
     for name, dreamed in zip(EXPRESSIONS, dreams, strict=True):
-        writer.add_image(f"deepdream/{name}", dream_picture(face, dreamed), epoch)
+        writer.add_image(f"deepdream/{name}", dream_picture(face, dreamed), step)
 
 
-def draw_embedding(writer: SummaryWriter, epoch: int, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+@torch.no_grad()
+def draw_embedding(writer: SummaryWriter, step: int, network: ExpressionNetwork, faces: Tensor, labels: Tensor) -> None:
     """The last hidden layer for some faces (N, 1, 48, 48), with thumbnails, for TensorBoard's projector."""
-    hidden, logits = last_hidden(network, images)
+    hidden = torch.cat([network.embed(*network.preprocessing(chunk)) for chunk in torch.split(faces, 256)])
     words = [
         [EXPRESSIONS[label], EXPRESSIONS[predicted], "right" if label == predicted else "wrong"]
-        for label, predicted in zip(labels.tolist(), logits.argmax(dim=1).tolist(), strict=True)
+        for label, predicted in zip(labels.tolist(), network.head.scores(hidden).argmax(dim=1).tolist(), strict=True)
     ]
-    header = ["label", "seen", "answer"]
-    writer.add_embedding(hidden.cpu(), words, grey(images), epoch, tag="last_hidden", metadata_header=header)
+    thumbnails, header = grey_to_rgb(faces), ["label", "seen", "answer"]
+    writer.add_embedding(hidden.float().cpu(), words, thumbnails, step, tag="last_hidden", metadata_header=header)
 
 
 def scalar_layout(prefix: str) -> dict[str, dict[str, list[Any]]]:
