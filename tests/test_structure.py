@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "hydra": {"cli"},
     "optuna": {"search"},
 }
-NEVER_LIGHTNING = {"networks", "figures", "evaluation", "report", "cli"}
+NEVER_LIGHTNING = {"networks", "figures", "evaluation", "report", "cli", "visualize"}
 
 
 def name_of(file: Path) -> str:
