@@ -1,7 +1,7 @@
-"""What is fuzzed: for each kind of input some good bytes, and what is done with bytes made of them.
+"""What is fuzzed: for each kind of input some valid bytes, how they are mutated, and what is done with the result.
 
-An attempt ends with right data (True) or a clear message (False); any other exception is a bug. `bounded` also holds it
-to its time and memory. Used by tests/test_fuzz.py and by the longer runs in benchmarks/reliability.
+An attempt ends with valid data (True) or a clear message (False); any other exception is a bug. `bounded` also checks
+its time and memory. Used by tests/cli/test_fuzz.py and by the longer runs in benchmarks/reliability.
 """
 
 import copy
@@ -25,23 +25,22 @@ import torch
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from small_sets import csv_text, encoded, files_of, pictures, tar_bytes, write_folder, zip_bytes
 
-from fer_lightning import commands
-from fer_lightning.checkpoints import load_classifier, trained_data
-from fer_lightning.classifiers import ExpressionClassifier
-from fer_lightning.commands import CONF, explain, require_kept
-from fer_lightning.config import plain
+from fer_lightning.cli import command, settings_of
+from fer_lightning.cli.untrusted import best_overrides, require_settings_only
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.faces import Faces
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
-from fer_lightning.foreign import best_overrides
-from fer_lightning.optimization import PLATEAU, build_optimizer, lr_schedule
-from fer_lightning.run import new_classifier
+from fer_lightning.networks import ExpressionNetwork, build_network
+from fer_lightning.networks.weight_files import load_network
+from fer_lightning.settings import CONF, VERSION, PlateauSettings, TrainSettings, dump, parse, restore
+from fer_lightning.training.optimizers import SCHEDULES, build_optimizer
 
 SECONDS = 5.0
 """CPU time of one input."""
@@ -84,13 +83,13 @@ def read_checkpoint(data: bytes) -> bool:
         path = Path(folder) / "best.ckpt"
         path.write_bytes(data)
         try:
-            return len(load_classifier(path).state_dict()) > 0
+            return len(load_network(path).network.state_dict()) > 0
         except InputError:
             return False
 
 
 def read_weights(data: bytes) -> bool:
-    """Load weights whose card has their checksum, as a stranger's can have."""
+    """Load weights whose card has their checksum, as that of an attacker has."""
     return read_weights_and_card(data, json.dumps(CARD | {"weights_sha256": hashlib.sha256(data).hexdigest()}).encode())
 
 
@@ -105,8 +104,7 @@ def read_weights_and_card(weights: bytes, card: bytes) -> bool:
         path.write_bytes(weights)
         path.with_suffix(".json").write_bytes(card)
         try:
-            trained_data(path)
-            return len(load_classifier(path).state_dict()) > 0
+            return len(load_network(path).network.state_dict()) > 0
         except InputError:
             return False
 
@@ -124,7 +122,7 @@ def read_best(data: bytes) -> bool:
     return True
 
 
-commands.config_keys = functools.cache(commands.config_keys)  # of this one process's arguments
+command.config_keys = functools.cache(command.config_keys)  # of this one process's arguments
 
 
 @functools.lru_cache(maxsize=500)
@@ -149,24 +147,37 @@ def set_up(data: bytes) -> bool:
     """Compose and check a config by overrides, one a line, up to the network and the data module."""
     overrides = [line for line in data.decode(errors="replace").split("\n") if line]
     try:
-        require_kept(overrides)
+        require_settings_only(overrides)
         made = composed(overrides)
     except InputError:
         return False
-    except Exception as error:  # Hydra raises this and that over a command line; it must be told in words
-        told = explain(error, "config")
+    except Exception as error:  # Hydra raises bare ValueError and KeyError too; the message must be in words
+        told = command.explain(error, "config")
         if not told:
             raise
         return False
     try:
-        config = plain(made)
-        FaceDataModule(config["data"], seed=config["seed"])
+        settings = settings_of(made, TrainSettings)
         with torch.device("meta"):  # sizes are checked, and nothing is allocated
-            build_optimizer(new_classifier(config).network, config["optimizer"])
-        schedule = config["schedule"]["name"]
-        return schedule == PLATEAU or lr_schedule(schedule)(0.5) >= 0
+            network = build_network(settings.model, settings.data.inputs)
+        FaceDataModule(settings.data, network.uses_hog, settings.seed)
+        build_optimizer(network, settings.optimizer)
+        return isinstance(settings.schedule, PlateauSettings) or SCHEDULES[settings.schedule.name](0.5) >= 0
     except (InputError, OmegaConfBaseException):
         return False
+
+
+def read_settings(data: bytes) -> bool:
+    """Read the settings of a run that a file keeps."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    try:
+        settings = restore(TrainSettings, content, VERSION, "file")
+    except InputError:
+        return False
+    return parse(TrainSettings, dump(settings)) == settings
 
 
 def bounded(target: Target, data: bytes) -> bool:
@@ -186,25 +197,30 @@ def jpeg_with_exif() -> bytes:
     return encoded(np.random.default_rng(1).integers(0, 256, (60, 50, 3), dtype=np.uint8), "JPEG", exif=exif)
 
 
-def small_classifier() -> ExpressionClassifier:
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(hydra.compose("config", ["model=fc", "model.hidden=[4]", "data.hog.pixels_per_cell=16"]))
-    return new_classifier(config)
+def small_network() -> tuple[ExpressionNetwork, TrainSettings]:
+    settings = settings_of(of_groups(("model=fc",)), TrainSettings)
+    hog = settings.data.hog.model_copy(update={"pixels_per_cell": 16})
+    settings = settings.model_copy(
+        update={
+            "model": settings.model.model_copy(update={"hidden": [4]}),
+            "data": settings.data.model_copy(update={"hog": hog}),
+        }
+    )
+    return build_network(settings.model, settings.data.inputs), settings
+
+
+NETWORK, SETTINGS = small_network()
+HYPER_PARAMETERS = {"model": dump(SETTINGS.model), "inputs": dump(SETTINGS.data.inputs), "seed": 0}
+OF_RUN = {"hyper_parameters": HYPER_PARAMETERS, "settings_version": VERSION, "config": dump(SETTINGS)}
+WEIGHTS = safetensors.torch.save(NETWORK.state_dict())
+CARD = {"weights_sha256": hashlib.sha256(WEIGHTS).hexdigest(), **OF_RUN}
 
 
 def checkpoint() -> bytes:
-    classifier, out = small_classifier(), io.BytesIO()
-    torch.save({"state_dict": classifier.state_dict(), "hyper_parameters": dict(classifier.hparams)}, out)
+    out = io.BytesIO()
+    weights = {f"network.{name}": value for name, value in NETWORK.state_dict().items()}
+    torch.save({"state_dict": weights, **OF_RUN}, out)
     return out.getvalue()
-
-
-WEIGHTS = safetensors.torch.save(small_classifier().state_dict())
-CARD = {
-    "weights_sha256": hashlib.sha256(WEIGHTS).hexdigest(),
-    "hyper_parameters": dict(small_classifier().hparams),
-    "config": {"data": {"name": "synthetic", "path": None, "images": 70, "seed": 0}},
-}
 
 
 OVERRIDES = (
@@ -238,4 +254,59 @@ TARGETS = {
     "card of weights": Target(json.dumps(CARD).encode(), read_card),
     "best.yaml": Target(BEST, read_best),
     "config": Target(OVERRIDES, set_up),
+    "settings of a file": Target(json.dumps(dump(SETTINGS)).encode(), read_settings),
 }
+
+
+TOKENS = [
+    b",", b" ", b"\n", b'"', b"\0", b"-", b"256", b"\xff\xff\xff\xff", b"\x80\0\0\0", b"PK\x01\x02", b"{", b"]", b"=",
+    b"null", b"1e99", b"nan", b"-1", b"999999999999", b"${", b"'", b"~", b"true",
+]  # fmt: skip
+
+HEADS = [b"", b"emotion,pixels\n", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\xff\xd8\xff", b"\x89PNG"]
+
+
+@st.composite
+def mutated(draw, good: bytes) -> bytes:
+    """The good bytes after a few edits: overwritten, put in, taken out or repeated, or all that follows cut off."""
+    if not good:
+        return draw(st.sampled_from(HEADS)) + draw(st.binary())
+    kinds = st.sampled_from(["overwrite", "overwrite", "insert", "remove", "repeat", "cut"])
+    edits = st.tuples(kinds, st.integers(0, len(good)), st.binary(min_size=1, max_size=8) | st.sampled_from(TOKENS))
+    data = good
+    for kind, position, new in draw(st.lists(edits, min_size=1, max_size=4)):
+        at = position % (len(data) + 1)
+        after = {"overwrite": at + len(new), "insert": at, "remove": at + 4 * len(new), "repeat": max(0, at - 600)}
+        if kind == "cut":
+            data = data[:at]
+        else:
+            data = data[:at] + (new if kind in ("overwrite", "insert") else b"") + data[after[kind] :]
+    return data
+
+
+KEYS = [line.partition("=")[0].lstrip("+") for line in OVERRIDES.decode().split("\n")] + [
+    "data", "data.images", "data.batch_size", "data.augment", "data.hog", "data.hog.pixels_per_cell", "data.channels",
+    "data.path", "model.conv", "model.input", "model.kind", "model.batch_norm", "model.label_smoothing", "optimizer",
+    "optimizer.betas", "optimizer.momentum", "schedule.patience", "early_stopping.patience", "draw.every", "draw",
+    "cv.folds", "trainer", "experiment", "model.conv[0].filters", "memory_format", "sweeps",
+]  # fmt: skip
+VALUES = st.one_of(
+    st.sampled_from(
+        ["null", "true", "nan", "inf", "-inf", "-1", "0", "1e999", "10**9", "99999999999999999999", "[]", "{}", "''",
+         "[1,2]", "{a: 1}", "{flip: x}", "[{filters: 0}]", "[{filters: 4, pool: 99}]", "[[1]]", "${seed}", "${model}",
+         "${oc.env:NO}", "fc", "adamw", "plateau", "x" * 300, "a,b", "range(3)", "choice(1,2)", "\u0664", "0x10", "1_0"]
+    ),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.text(max_size=8),
+)  # fmt: skip
+
+
+def settings_of_keys() -> st.SearchStrategy[bytes]:
+    """Overrides of known keys with values of every kind."""
+    override = st.builds("{}{}={}".format, st.sampled_from(["", "", "", "+", "++", "~"]), st.sampled_from(KEYS), VALUES)
+    return st.lists(override, min_size=1, max_size=3).map(lambda lines: "\n".join(lines).encode(errors="replace"))
+
+
+def inputs(name: str) -> st.SearchStrategy[bytes]:
+    return mutated(TARGETS[name].good) | settings_of_keys() if name == "config" else mutated(TARGETS[name].good)
