@@ -1,23 +1,31 @@
 """The files of a folder or archive as one sequence of members, read in place: nothing is unpacked to disk."""
 
 import io
+import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, cast
 
-from fer_lightning.data.decompression import CHUNK, DECODERS, Budget, DecompressedStream, report_damage
+from fer_lightning.data.decompression import CHUNK, DECODERS, DecompressedStream, TarHeader
 from fer_lightning.errors import InputError, near_misses
 
-HEAD_BYTES = 4096  # by which the form of a file is recognised
+MAX_FILES = 100_000  # in a folder or an archive, or rows of a csv; FER2013 has 35,887
+MAX_BYTES = 4 << 30  # unpacked, archives inside archives included; FER2013's csv has 0.3 GB
+MAX_RATIO = 200  # of unpacked bytes to bytes on disk, above FREE_BYTES; FER2013 as images has 1.2, as a csv 3
+FREE_BYTES = 64 << 20
 MAX_LAYERS = 3  # of archives and compression; the competition's zip, which holds a tar.gz, has three
 MAX_NESTED_ZIP = 256 << 20  # bytes of a zip inside an archive: it is held in memory, since it is read from its end
 DIRECTORY_BYTES = 16 << 20  # of a zip's directory; FER2013's has 3 MB, and each entry becomes an object of 0.6 KB
-HEADER_BYTES = 1 << 20  # of a tar's extended header: a long name, or pax records
+HEAD_BYTES = 4096  # by which the form of a file is recognised
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # unpacked in bounded memory
 
 _FORMS = {
@@ -27,9 +35,13 @@ _FORMS = {
     b"\xff\xfe": "UTF-16 text", b"\xfe\xff": "UTF-16 text", b"<!DOCTYPE": "web page", b"<!doctype": "web page",
     b"<html": "web page", b"\x93NUMPY": "numpy array", b"PAR1": "parquet table", b"\x89HDF": "HDF5 file",
 }  # fmt: skip
-
 _READ_LAST = (".zip", ".tar", ".gz", ".tgz", ".xz", ".txz", ".bz2", ".tbz2")
 _LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+_DAMAGE = (
+    EOFError, ValueError, OverflowError, IndexError, KeyError, NotImplementedError, RuntimeError,
+    struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
+)  # fmt: skip
+"""Exceptions of the standard library for damaged files, besides OSError."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,22 @@ class Member:
         with report_damage(self.where):
             data = self.stream.read(CHUNK)  # `read(limit)` would allocate `limit` bytes for every small image
             return data if len(data) < CHUNK else data + self.stream.read(limit - len(data))
+
+
+def members(path: Path) -> Iterator[Member]:
+    """Every file of a folder or archive, and of archives inside it; a plain file is its own only member.
+
+    A member's stream is valid until the next member is requested. Raises InputError on what is damaged, encrypted or
+    too large, on links and devices in archives, and on names that lead out of an archive.
+    """
+    budget = _Budget()
+    for name in [""] if path.is_file() else [name for name, _ in files_in(path)]:
+        file = path / name
+        with report_damage(str(file)):
+            stream = file.open("rb", buffering=CHUNK)
+        with stream:
+            budget.start_file(os.fstat(stream.fileno()).st_size)
+            yield from _members(stream, str(file), name, budget, 1)
 
 
 def form_of(head: bytes) -> str:
@@ -78,7 +106,7 @@ def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
     Raises InputError on a broken link, a folder that may not be read, or too many files.
     """
     files: list[tuple[str, os.stat_result]] = []
-    budget, visited = Budget(), set()
+    budget, visited = _Budget(), set()
 
     def refuse(error: OSError) -> None:
         with report_damage(str(error.filename)):
@@ -100,23 +128,43 @@ def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
     return sorted(files, key=lambda file: (file[0].lower().endswith(_READ_LAST), file[0]))
 
 
-def members(path: Path) -> Iterator[Member]:
-    """Every file of a folder or archive, and of archives inside it; a plain file is its own only member.
+@contextmanager
+def report_damage(where: str) -> Iterator[None]:
+    """Turn the exceptions that damaged or unreadable files cause into an InputError that begins with `where`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{where}: permission denied; may this user read it?") from error
+    except (OSError, *_DAMAGE) as error:
+        reason = getattr(error, "strerror", None)
+        how = f"cannot be read: {reason}" if reason else f"damaged or cut off: {str(error) or type(error).__name__}"
+        raise InputError(f"{where}: {how}") from error
 
-    A member's stream is valid until the next member is requested. Raises InputError on what is damaged, encrypted or
-    too large, on links and devices in archives, and on names that lead out of an archive.
-    """
-    budget = Budget()
-    for name in [""] if path.is_file() else [name for name, _ in files_in(path)]:
-        file = path / name
-        with report_damage(str(file)):
-            stream = file.open("rb", buffering=CHUNK)
-        with stream:
-            budget.start_file(os.fstat(stream.fileno()).st_size)
-            yield from _members(stream, str(file), name, budget, 1)
+
+class _Budget:
+    """Counts the files and unpacked bytes of a source, and raises InputError when there are too many."""
+
+    files = unpacked = limit = 0
+
+    def start_file(self, size: int) -> None:
+        """Set the limit of unpacked bytes for the next file on disk, of `size` bytes."""
+        self.limit = min(MAX_BYTES, self.unpacked + max(FREE_BYTES, MAX_RATIO * size))
+
+    def add_file(self, where: str) -> None:
+        self.files += 1
+        if self.files > MAX_FILES:
+            raise InputError(f"{where}: more than {MAX_FILES:,} files. FER2013 has 35,887: is the path the right one?")
+
+    def add_unpacked(self, where: str, size: int) -> None:
+        self.unpacked += size
+        if self.unpacked > self.limit:
+            most = f"at most {MAX_BYTES:,} bytes, and {MAX_RATIO} times the size on disk, are read: an archive bomb?"
+            raise InputError(f"{where}: unpacks to more than {self.limit:,} bytes; {most}")
 
 
-def _members(stream: BinaryIO, where: str, name: str, budget: Budget, layer: int) -> Iterator[Member]:
+def _members(stream: BinaryIO, where: str, name: str, budget: _Budget, layer: int) -> Iterator[Member]:
     """The file itself, or the members inside it where it is an archive. The source itself has no name."""
     with report_damage(where):
         head = cast(io.BufferedReader, stream).peek(HEAD_BYTES)[:HEAD_BYTES]
@@ -126,15 +174,15 @@ def _members(stream: BinaryIO, where: str, name: str, budget: Budget, layer: int
     elif layer > MAX_LAYERS:
         raise InputError(f"{where}: archives within archives, more than {MAX_LAYERS} deep; unpack it first")
     elif form in DECODERS:
-        unpacked = io.BufferedReader(DecompressedStream(stream, form, where, budget), CHUNK)
-        yield from _members(unpacked, where, name, budget, layer + 1)
+        unpacked = DecompressedStream(stream, form, partial(budget.add_unpacked, where))
+        yield from _members(io.BufferedReader(unpacked, CHUNK), where, name, budget, layer + 1)
     else:
         inside = _zip_members(stream, where, budget) if form == "zip" else _tar_members(stream, where, budget)
         for inner_name, inner in inside:
             yield from _members(inner, f"{where}, {inner_name}", f"{name}/{inner_name}".lstrip("/"), budget, layer + 1)
 
 
-def _zip_members(stream: BinaryIO, where: str, budget: Budget) -> Iterator[tuple[str, BinaryIO]]:
+def _zip_members(stream: BinaryIO, where: str, budget: _Budget) -> Iterator[tuple[str, BinaryIO]]:
     """Name and unpacked stream of each file of a zip. The whole directory is checked before anything is unpacked."""
     if not isinstance(getattr(stream, "raw", None), io.FileIO):
         with report_damage(where):
@@ -180,42 +228,25 @@ class _BoundedReads:
         return data
 
 
-def _tar_members(stream: BinaryIO, where: str, budget: Budget) -> Iterator[tuple[str, BinaryIO]]:
+def _tar_members(stream: BinaryIO, where: str, budget: _Budget) -> Iterator[tuple[str, BinaryIO]]:
     """Name and stream of each file of a tar, read once from front to end, so that checksums around it are verified."""
     accepted: set[str] = set()
     with report_damage(where):
-        archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header)  # noqa: SIM115 (it holds only `stream`)
+        archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=TarHeader)  # noqa: SIM115 (it holds only `stream`)
     while True:
         with report_damage(where):
             vars(archive)["members"] = []  # tarfile would keep every header that has passed
             info = archive.next()
         if info is None:
             break
-        name = _accepted_name(info.name, where, info.isdir(), info.isreg() and not info.issparse(), accepted)
         budget.add_file(where)
+        name = _accepted_name(info.name, where, info.isdir(), info.isreg() and not info.issparse(), accepted)
         if name is not None:
             accepted.add(name)
             yield name, cast(BinaryIO, archive.extractfile(info))
     with report_damage(where):
         while stream.read(CHUNK):
             pass
-
-
-class _Header(tarfile.TarInfo):
-    """A header that raises ReadError when it is damaged or too large, where `tarfile` would end the archive."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        if bytes(buf) == tarfile.NUL * tarfile.BLOCKSIZE:
-            return super().frombuf(buf, encoding, errors)  # raises the error that marks the end of an archive
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
-        is_file = header.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
-        if header.size < 0 or (header.size > HEADER_BYTES and not is_file):
-            raise tarfile.ReadError(f"a header of {header.size:,} bytes; at most {HEADER_BYTES:,} are read")
-        return header
 
 
 def _accepted_name(path: str, where: str, folder: bool, plain: bool, accepted: Container[str]) -> str | None:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fer_lightning.data.decompression import MAX_FILES, report_damage
+from fer_lightning.data.archives import MAX_FILES, report_damage
 from fer_lightning.data.faces import SIDE
 from fer_lightning.data.fer2013 import LABEL_NAMES, SPLIT_NAMES
 from fer_lightning.errors import InputError

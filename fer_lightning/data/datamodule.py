@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_lightning.data.copies import unique_training_rows
-from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL
+from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, unique_training_rows
 from fer_lightning.data.loader import Batches, FaceTensors
 from fer_lightning.data.sources import CachedFaces, cached_hog, open_faces
 from fer_lightning.errors import InputError

@@ -1,25 +1,16 @@
-"""Compressed streams, and the limits on what a source of faces may unpack to."""
+"""Compressed streams and tar headers, read in bounded memory, with damage reported where the library would stop."""
 
 import bz2
 import io
 import lzma
-import struct
 import tarfile
-import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO, Self
 
-from fer_lightning.errors import InputError
-
-MAX_FILES = 100_000  # in a folder or an archive, or rows of a csv; FER2013 has 35,887
-MAX_TOTAL_BYTES = 4 << 30  # unpacked bytes, archives inside archives included; FER2013's csv has 0.3 GB
-MAX_RATIO = 200  # of unpacked bytes to bytes on disk, above FREE_BYTES; FER2013 as images has 1.2, as a csv 3
-FREE_BYTES = 64 << 20
+CHUNK = 1 << 16  # bytes read at once
 XZ_MEMORY = 128 << 20  # for the dictionary: `xz -9` needs 65 MiB, and a file can ask for 4 GiB
-CHUNK = 1 << 16
+HEADER_BYTES = 1 << 20  # of a tar's extended header: a long name, or pax records
 
 DECODERS = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
@@ -27,66 +18,16 @@ DECODERS = {
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY),
 }
 
-_DAMAGE = (
-    EOFError, ValueError, OverflowError, IndexError, KeyError, NotImplementedError, RuntimeError,
-    struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
-)  # fmt: skip
-"""Exceptions of the standard library for damaged files, besides OSError."""
-
-
-@contextmanager
-def report_damage(where: str) -> Iterator[None]:
-    """Turn the exceptions that damaged or unreadable files cause into an InputError that begins with `where`."""
-    try:
-        yield
-    except InputError:
-        raise
-    except PermissionError as error:
-        raise InputError(f"{where}: permission denied; may this user read it?") from error
-    except OSError as error:
-        how = f"cannot be read: {error.strerror}" if error.strerror else f"damaged or cut off: {error}"
-        raise InputError(f"{where}: {how}") from error
-    except _DAMAGE as error:
-        raise InputError(f"{where}: damaged or cut off: {error or type(error).__name__}") from error
-
-
-@dataclass
-class Budget:
-    """Counts the files and unpacked bytes of a source, and raises InputError when there are too many."""
-
-    files: int = 0
-    unpacked: int = 0
-    limit: int = FREE_BYTES
-
-    def start_file(self, size: int) -> None:
-        """Set the limit of unpacked bytes for the next file on disk, of `size` bytes."""
-        self.limit = min(MAX_TOTAL_BYTES, self.unpacked + max(FREE_BYTES, MAX_RATIO * size))
-
-    def add_file(self, where: str) -> None:
-        """Count a file of a folder, or a member of an archive."""
-        self.files += 1
-        if self.files > MAX_FILES:
-            raise InputError(f"{where}: more than {MAX_FILES:,} files. FER2013 has 35,887: is the path the right one?")
-
-    def add_unpacked(self, where: str, size: int) -> None:
-        """Count unpacked bytes."""
-        self.unpacked += size
-        if self.unpacked > self.limit:
-            most = f"{MAX_TOTAL_BYTES:,} bytes and {MAX_RATIO} times the size on disk"
-            raise InputError(
-                f"{where}: unpacks to more than {self.limit:,} bytes; {most} are allowed: an archive bomb?"
-            )
-
 
 class DecompressedStream(io.RawIOBase):
-    """The unpacked bytes of a gzip, bzip2 or xz file, counted in `budget`; concatenated streams are read as one.
+    """The unpacked bytes of a gzip, bzip2 or xz file; concatenated streams are read as one.
 
-    form: a key of DECODERS. Reading raises EOFError when the file is cut off, zlib.error, lzma.LZMAError or OSError
-    when it is damaged, and InputError when it unpacks to more than the budget allows.
+    form: a key of DECODERS. count: called with the number of bytes after each read. Reading raises EOFError when the
+    file is cut off, and zlib.error, lzma.LZMAError or OSError when it is damaged.
     """
 
-    def __init__(self, packed: BinaryIO, form: str, where: str, budget: Budget):
-        self._packed, self._new_decoder, self._where, self._budget = packed, DECODERS[form], where, budget
+    def __init__(self, packed: BinaryIO, form: str, count: Callable[[int], None]):
+        self._packed, self._new_decoder, self._count = packed, DECODERS[form], count
         self._decoder: Any = self._new_decoder()
 
     def readable(self) -> bool:
@@ -99,7 +40,7 @@ class DecompressedStream(io.RawIOBase):
             unpacked = self._decoder.decompress(data, len(buffer) - filled)
             buffer[filled : filled + len(unpacked)] = unpacked
             filled += len(unpacked)
-        self._budget.add_unpacked(self._where, filled)
+        self._count(filled)
         return filled
 
     def _next_input(self) -> bytes | None:
@@ -119,3 +60,20 @@ class DecompressedStream(io.RawIOBase):
         if not (chunk := self._packed.read(CHUNK)):
             raise EOFError("the packed stream ends too early")
         return chunk
+
+
+class TarHeader(tarfile.TarInfo):
+    """A header that raises ReadError when it is damaged or too large, where `tarfile` would end the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if bytes(buf) == tarfile.NUL * tarfile.BLOCKSIZE:
+            return super().frombuf(buf, encoding, errors)  # raises the error that marks the end of an archive
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+        is_file = header.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if header.size < 0 or (header.size > HEADER_BYTES and not is_file):
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes; at most {HEADER_BYTES:,} are read")
+        return header

@@ -3,11 +3,13 @@
 import csv
 import io
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from fer_lightning.data.copies import count_copies, join_groups
 from fer_lightning.data.faces import SPLITS, Faces, copy_groups
 from fer_lightning.data.fer2013 import OFFICIAL_COUNTS, has_official_counts
 from fer_lightning.data.near_copies import NearPairs, near_pairs
@@ -22,6 +24,21 @@ KINDS = {
     "flat": "Images of one grey value",
 }
 """Kinds of findings that `Duplicates.groups` lists, and their titles."""
+
+
+def find_duplicates(faces: Faces, threshold: float) -> "Duplicates":
+    """Find copies within and across all splits. threshold: least correlation of near copies, above 0, at most 1."""
+    exact = copy_groups(faces.images, mirrored=False)
+    first = np.unique(exact, return_index=True)[1]
+    different = np.ascontiguousarray(faces.images[first])
+    numbers = {image.tobytes(): number for number, image in enumerate(different)}
+    twins = [numbers.get(image[:, ::-1].tobytes(), -1) for image in different]
+    mirrored = np.array([pair for pair in enumerate(twins) if pair[0] < pair[1]], dtype=np.int64).reshape(-1, 2)
+    near = near_pairs(different, threshold)
+    others = np.array([twins[first] != second for first, second in near.pairs.tolist()], dtype=bool)
+    order = np.flatnonzero(others)[np.argsort(near.correlation[others], kind="stable")]
+    flat = faces.images.min(axis=(1, 2)) == faces.images.max(axis=(1, 2))
+    return Duplicates(faces, threshold, exact, first, mirrored, NearPairs(*(part[order] for part in near)), flat)
 
 
 @dataclass(frozen=True)
@@ -107,16 +124,50 @@ class Duplicates:
         return [(rows, f"{len(rows)} images" if len(rows) > 2 else "") for rows in chosen]
 
 
-def find_duplicates(faces: Faces, threshold: float) -> Duplicates:
-    """Find copies within and across all splits. threshold: least correlation of near copies, above 0, at most 1."""
-    exact = copy_groups(faces.images, mirrored=False)
-    first = np.unique(exact, return_index=True)[1]
-    different = np.ascontiguousarray(faces.images[first])
-    numbers = {image.tobytes(): number for number, image in enumerate(different)}
-    twins = [numbers.get(image[:, ::-1].tobytes(), -1) for image in different]
-    mirrored = np.array([pair for pair in enumerate(twins) if pair[0] < pair[1]], dtype=np.int64).reshape(-1, 2)
-    near = near_pairs(different, threshold)
-    others = np.array([twins[first] != second for first, second in near.pairs.tolist()], dtype=bool)
-    order = np.flatnonzero(others)[np.argsort(near.correlation[others], kind="stable")]
-    flat = faces.images.min(axis=(1, 2)) == faces.images.max(axis=(1, 2))
-    return Duplicates(faces, threshold, exact, first, mirrored, NearPairs(*(part[order] for part in near)), flat)
+def join_groups(groups: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Groups after joining those of each pair, chains of pairs too.
+
+    groups: (N,) numbers from 0; pairs: (P, 2) group numbers; returns (N,) int32, numbered from 0.
+    """
+    count = int(groups.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return connected_components(links, directed=False)[1].astype(np.int32)[groups]
+
+
+def count_leaks(groups: np.ndarray, split: np.ndarray, pairs: np.ndarray) -> dict[str, int]:
+    """Images of one split that have a copy in another: `val_in_train`, `test_in_train`, `test_in_val`.
+
+    groups: (N,) numbers from 0; split: (N,), an index into SPLITS. pairs: (P, 2) numbers of groups whose images count
+    as copies of each other; only direct pairs do, not chains.
+    """
+    present = np.zeros((int(groups.max(initial=-1)) + 1, len(SPLITS)), dtype=bool)
+    present[groups, split] = True
+    near = present.copy()
+    np.logical_or.at(near, pairs[:, 0], present[pairs[:, 1]])
+    np.logical_or.at(near, pairs[:, 1], present[pairs[:, 0]])
+    return {
+        f"{SPLITS[later]}_in_{SPLITS[earlier]}": int(near[groups[split == later], earlier].sum())
+        for earlier, later in sorted(combinations(range(len(SPLITS)), 2), key=lambda pair: pair[::-1])
+    }
+
+
+def count_copies(
+    labels: np.ndarray, split: np.ndarray, groups: np.ndarray, pairs: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Counts of copies as audit.json holds them, of `groups`, and with pairs of the groups that these join.
+
+    unique: number of groups; redundant: images beyond the first of their group; conflicting_groups: groups of several
+    labels; redundant_within: by the name of the split; leaks: as `count_leaks` returns them.
+    """
+    pairs = np.empty((0, 2), np.int64) if pairs is None else pairs
+    joined = join_groups(groups, pairs)
+    group_of_pair = np.unique(np.stack([joined, labels], axis=1), axis=0)[:, 0]
+    within = {name: joined[split == number] for number, name in enumerate(SPLITS)}
+    unique = len(np.unique(joined))
+    return {
+        "unique": unique,
+        "redundant": len(joined) - unique,
+        "conflicting_groups": int((np.unique(group_of_pair, return_counts=True)[1] > 1).sum()),
+        "redundant_within": {name: len(own) - len(np.unique(own)) for name, own in within.items()},
+        "leaks": count_leaks(groups, split, pairs),
+    }

@@ -1,4 +1,4 @@
-"""Faces: images, labels and splits, as every reader returns them."""
+"""Faces: images, labels and splits, as every reader returns them; copies among the images."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -54,6 +54,29 @@ def copy_groups(images: np.ndarray, mirrored: bool = True) -> np.ndarray:
     numbers: dict[bytes, int] = {}
     keys = (picture_key(image) if mirrored else image.tobytes() for image in images)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int32)
+
+
+def have_copies(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which images have an exact copy among `others`, and which an exact or a mirrored one: two (N,) bool.
+
+    images: (N, H, W) uint8; others: (M, H, W) uint8.
+    """
+    known = {other.tobytes() for other in others}
+    exact = np.array([image.tobytes() in known for image in images], dtype=bool)
+    mirrored = np.array([image[:, ::-1].tobytes() in known for image in images], dtype=bool)
+    return exact, exact | mirrored
+
+
+def unique_training_rows(copy_groups: np.ndarray, split: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Training rows without copies of val and test images, and with the first image of each group, ascending.
+
+    copy_groups: (N,), as `Faces.copy_groups`: mirrored copies count too. split: (N,), an index into SPLITS. Returns
+    also how many images are left out as copies of a val or test image, and how many others as copies of a kept image.
+    """
+    train = np.flatnonzero(split == TRAIN)
+    apart = train[~np.isin(copy_groups[train], copy_groups[split != TRAIN])]
+    rows = np.sort(apart[np.unique(copy_groups[apart], return_index=True)[1]])
+    return rows, len(train) - len(apart), len(apart) - len(rows)
 
 
 def content_checksum(faces: Faces) -> str:

@@ -1,8 +1,6 @@
-"""FER2013 (Goodfellow et al. 2013, arXiv 1307.0414): its class counts, how copies of it name things, its download."""
+"""FER2013 (Goodfellow et al. 2013, arXiv 1307.0414): class counts, names of splits and expressions, download."""
 
 import logging
-import re
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +24,15 @@ SPLIT_NAMES = {
 """Names of a split, in lower case; `Usage` says Training, PublicTest or PrivateTest."""
 
 _SYNONYMS = {
-    "angry": ("anger",),
-    "disgust": ("disgusted",),
-    "fear": ("fearful", "afraid", "scared"),
-    "happy": ("happiness", "joy"),
-    "sad": ("sadness",),
-    "surprise": ("surprised",),
-    "neutral": ("neutrality",),
-}
-
+    "angry": ("anger",), "disgust": ("disgusted",), "fear": ("fearful", "afraid", "scared"),
+    "happy": ("happiness", "joy"), "sad": ("sadness",), "surprise": ("surprised",), "neutral": ("neutrality",),
+}  # fmt: skip
 LABEL_NAMES = {
     name: label
     for label, expression in enumerate(EXPRESSIONS)
     for name in (expression, str(label), *_SYNONYMS[expression])
 }
 """Names of an expression, in lower case: its own, its number in FER2013, and common synonyms."""
-
-_USAGE_PREFIX = re.compile(r"(training|publictest|privatetest)[_-]", re.IGNORECASE)
-_NUMBERING = re.compile(r"\d+[ _.-]+(?=\D)")
 
 DATASET = "msambare/fer2013"
 COMPETITION = "challenges-in-representation-learning-facial-expression-recognition-challenge"
@@ -54,31 +43,6 @@ _OBTAINED = (
 )
 
 log = logging.getLogger(__name__)
-
-
-def label_and_split(name: str) -> tuple[int | None, int | None]:
-    """Label and split of an image from its path, None where the path does not tell.
-
-    The folder nearest to the image decides (`train/happy/1.jpg`, `happy/train/1.jpg`, `train.zip/3_happy/1.jpg`), but a
-    file name that begins with its Usage (`test/sad/PublicTest_12.jpg`) decides the split over any folder.
-    """
-    folder, _, file = name.rpartition("/")
-    label, split = _label_and_split_of_folder(folder)
-    if usage := _USAGE_PREFIX.match(file):
-        split = SPLIT_NAMES[usage[1].lower()]
-    return label, split
-
-
-@lru_cache(maxsize=1024)
-def _label_and_split_of_folder(folder: str) -> tuple[int | None, int | None]:
-    names = [_NUMBERING.sub("", part.lower(), count=1).split(".")[0].strip() for part in reversed(folder.split("/"))]
-    label = next((LABEL_NAMES[name] for name in names if name in LABEL_NAMES), None)
-    return label, next((SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES), None)
-
-
-def image_number(name: str) -> str:
-    """The file name without folder, Usage and suffix ("10118481"); it orders the images of a split."""
-    return _USAGE_PREFIX.sub("", name.rpartition("/")[2].rpartition(".")[0], count=1)
 
 
 def has_official_counts(faces: Faces) -> bool:

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_lightning.data.archives import existing_path
+from fer_lightning.data.archives import existing_path, report_damage
 from fer_lightning.data.csv_reader import MAX_LINE_BYTES, columns_of, number_of, rows_of
-from fer_lightning.data.decompression import report_damage
 from fer_lightning.data.faces import SPLITS, TRAIN, Faces
 from fer_lightning.data.fer2013 import LABEL_NAMES, SPLIT_NAMES
 from fer_lightning.errors import InputError

@@ -1,7 +1,9 @@
 """Faces from image files, JPEG or PNG, whose folders and names give expression and split."""
 
 import io
+import re
 from collections import Counter
+from functools import lru_cache
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -11,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from fer_lightning.data.archives import Member
 from fer_lightning.data.faces import SIDE, TRAIN
-from fer_lightning.data.fer2013 import image_number, label_and_split
+from fer_lightning.data.fer2013 import LABEL_NAMES, SPLIT_NAMES
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 
@@ -32,6 +34,8 @@ CONVERSIONS = {
 
 _FORMATS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "PNG": PngImageFile}
 _START_OF_SCAN = b"\xff\xda"
+_USAGE_PREFIX = re.compile(r"(training|publictest|privatetest)[_-]", re.IGNORECASE)
+_NUMBERING = re.compile(r"\d+[ _.-]+(?=\D)")
 
 
 class ImageReader:
@@ -133,3 +137,28 @@ def _grey_face(image: Image.Image, conversions: Counter[str]) -> Image.Image:
         conversions["size"] += 1
         image = ImageOps.fit(image, (SIDE, SIDE))
     return image
+
+
+def label_and_split(name: str) -> tuple[int | None, int | None]:
+    """Label and split of an image from its path, None where the path does not tell.
+
+    The folder nearest to the image decides (`train/happy/1.jpg`, `happy/train/1.jpg`, `train.zip/3_happy/1.jpg`), but a
+    file name that begins with its Usage (`test/sad/PublicTest_12.jpg`) decides the split over any folder.
+    """
+    folder, _, file = name.rpartition("/")
+    label, split = _label_and_split_of_folder(folder)
+    if usage := _USAGE_PREFIX.match(file):
+        split = SPLIT_NAMES[usage[1].lower()]
+    return label, split
+
+
+@lru_cache(maxsize=1024)
+def _label_and_split_of_folder(folder: str) -> tuple[int | None, int | None]:
+    names = [_NUMBERING.sub("", part.lower(), count=1).split(".")[0].strip() for part in reversed(folder.split("/"))]
+    label = next((LABEL_NAMES[name] for name in names if name in LABEL_NAMES), None)
+    return label, next((SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES), None)
+
+
+def image_number(name: str) -> str:
+    """The file name without folder, Usage and suffix ("10118481"); it orders the images of a split."""
+    return _USAGE_PREFIX.sub("", name.rpartition("/")[2].rpartition(".")[0], count=1)

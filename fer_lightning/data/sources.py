@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from fer_lightning.data import synthetic
-from fer_lightning.data.archives import existing_path, files_in
+from fer_lightning.data.archives import existing_path, files_in, report_damage
 from fer_lightning.data.cache import Arrays, cache_root, cached_arrays
-from fer_lightning.data.decompression import report_damage
 from fer_lightning.data.faces import Faces, content_checksum
 from fer_lightning.data.fer2013 import fer2013_path, require_official_counts
 from fer_lightning.data.ferplus import relabel

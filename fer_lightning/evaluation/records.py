@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_lightning.data.copies import have_copies
-from fer_lightning.data.faces import SPLITS, TRAIN, Faces
+from fer_lightning.data.faces import SPLITS, TRAIN, Faces, have_copies
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.evaluation.inference import Ensemble

@@ -7,9 +7,8 @@ from skimage.feature import hog as reference_hog
 from small_sets import csv_text, encoded, in_csv_order, pictures
 
 from fer_lightning.cli import settings_of
-from fer_lightning.data.copies import unique_training_rows
 from fer_lightning.data.datamodule import FaceDataModule
-from fer_lightning.data.faces import TEST, TRAIN, VAL
+from fer_lightning.data.faces import TEST, TRAIN, VAL, unique_training_rows
 from fer_lightning.data.sources import open_faces
 from fer_lightning.errors import InputError
 from fer_lightning.networks.preprocessing import Preprocessing

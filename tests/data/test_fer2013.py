@@ -1,4 +1,4 @@
-"""FER2013: names of splits and expressions, official class counts, where the set is obtained."""
+"""FER2013: official class counts, where the set is obtained."""
 
 import sys
 import types
@@ -6,41 +6,16 @@ import types
 import numpy as np
 import pytest
 
-from fer_lightning.data.faces import TEST, TRAIN, VAL, Faces
+from fer_lightning.data.faces import Faces
 from fer_lightning.data.fer2013 import (
     COMPETITION,
     DATASET,
     OFFICIAL_COUNTS,
     fer2013_path,
     has_official_counts,
-    label_and_split,
     require_official_counts,
 )
 from fer_lightning.errors import InputError
-from fer_lightning.expressions import EXPRESSIONS
-
-
-@pytest.mark.parametrize(
-    ("name", "meaning"),
-    [
-        ("train/happy/Training_1.jpg", ("happy", TRAIN)),
-        ("Training/Happiness/1.png", ("happy", TRAIN)),
-        ("x/VALIDATION/3_surprised/1.png", ("surprise", VAL)),
-        ("valid/fearful/1.png", ("fear", VAL)),
-        ("PublicTest/anger/1.png", ("angry", VAL)),
-        ("sad/test/1.png", ("sad", TEST)),
-        ("PrivateTest/Disgusted/1.png", ("disgust", TEST)),
-        ("test/neutral/PublicTest_7.jpg", ("neutral", VAL)),
-        ("test/4/publictest-7.jpg", ("sad", VAL)),
-        ("train.zip/sadness/7.jpg", ("sad", TRAIN)),
-        ("happy/7.jpg", ("happy", None)),
-        ("train/contempt/7.jpg", (None, TRAIN)),
-        ("7.jpg", (None, None)),
-    ],
-)
-def test_folders_and_names_tell_expression_and_split(name, meaning):
-    label, split = label_and_split(name)
-    assert (None if label is None else EXPRESSIONS[label], split) == meaning
 
 
 def faces_with(train, val=None, test=None) -> Faces:

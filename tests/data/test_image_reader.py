@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 from small_sets import encoded, files_of, pictures, write_folder
 
-from fer_lightning.data.faces import VAL
-from fer_lightning.data.image_reader import MAX_IMAGE_BYTES, read_image
+from fer_lightning.data.faces import TEST, TRAIN, VAL
+from fer_lightning.data.image_reader import MAX_IMAGE_BYTES, label_and_split, read_image
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -166,3 +166,26 @@ def test_a_jpeg_of_endless_scans_is_refused_without_being_decoded(tmp_path):
     with pytest.raises(InputError, match=r"train/sad/1.jpg: a JPEG of more than 100 scans"):
         read_faces(write_folder(tmp_path, FILES | {"train/sad/1.jpg": endless}))
     assert len(read_faces(write_folder(tmp_path, {"train/sad/1.jpg": jpeg}))) == len(FILES) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("train/happy/Training_1.jpg", ("happy", TRAIN)),
+        ("Training/Happiness/1.png", ("happy", TRAIN)),
+        ("x/VALIDATION/3_surprised/1.png", ("surprise", VAL)),
+        ("valid/fearful/1.png", ("fear", VAL)),
+        ("PublicTest/anger/1.png", ("angry", VAL)),
+        ("sad/test/1.png", ("sad", TEST)),
+        ("PrivateTest/Disgusted/1.png", ("disgust", TEST)),
+        ("test/neutral/PublicTest_7.jpg", ("neutral", VAL)),
+        ("test/4/publictest-7.jpg", ("sad", VAL)),
+        ("train.zip/sadness/7.jpg", ("sad", TRAIN)),
+        ("happy/7.jpg", ("happy", None)),
+        ("train/contempt/7.jpg", (None, TRAIN)),
+        ("7.jpg", (None, None)),
+    ],
+)
+def test_folders_and_names_tell_expression_and_split(name, meaning):
+    label, split = label_and_split(name)
+    assert (None if label is None else EXPRESSIONS[label], split) == meaning

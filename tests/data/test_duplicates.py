@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from fer_lightning.data import near_copies
-from fer_lightning.data.copies import count_leaks, have_copies, join_groups
-from fer_lightning.data.duplicates import find_duplicates
-from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, Faces, copy_groups
+from fer_lightning.data.duplicates import count_leaks, find_duplicates, join_groups
+from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, Faces, copy_groups, have_copies
 from fer_lightning.data.near_copies import near_pairs
 from fer_lightning.data.sources import open_fer2013
 
