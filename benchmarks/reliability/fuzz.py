@@ -1,8 +1,8 @@
-"""Mutated inputs for every reader and the config: right data or a clear message, in bounded time and memory.
+"""Mutated inputs for every reader and the config: valid data or a clear message, in bounded time and memory.
 
 python benchmarks/reliability/fuzz.py [--examples 20000] [--targets csv zip ...]
 
-The inputs and the bounds are those of tests/test_fuzz.py. Each kind runs in a process of its own, whose growth is told.
+The inputs and the bounds are those of tests/fuzz_targets.py. Each kind runs in a process of its own.
 Prints JSON; exits with 1 when any input ended otherwise, after printing the smallest one found.
 """
 
@@ -20,9 +20,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from fuzz_targets import MEGABYTES, SECONDS, TARGETS, bounded
+from fuzz_targets import MEGABYTES, SECONDS, TARGETS, bounded, inputs
 from hypothesis import HealthCheck, given, seed, settings
-from test_fuzz import inputs
 
 
 def fuzz(name: str, examples: int) -> dict[str, Any]:

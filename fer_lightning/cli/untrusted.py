@@ -5,6 +5,7 @@ Hydra instantiates every `_target_` below `hydra` (callbacks, launchers, log han
 """
 
 import re
+from argparse import ArgumentError
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -64,7 +65,14 @@ def require_settings_only(arguments: Sequence[str]) -> None:
     """
     if removed := [word for word in arguments if word.startswith("~")]:
         raise InputError(f"{removed[0]}: settings are not removed; null, 0 or false switches one off, where it says so")
-    given, _ = get_args_parser().parse_known_args(list(arguments))
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        given, unknown = parser.parse_known_args(list(arguments))
+    except ArgumentError as error:
+        raise InputError(f"{error}; --help lists the settings, --hydra-help the options") from None
+    if unknown:
+        raise InputError(f"{unknown[0]}: no such option; --help lists the settings, --hydra-help the options")
     for option in ("config_path", "config_name", "experimental_rerun"):
         if getattr(given, option) is not None:
             raise InputError(f"--{option.replace('_', '-')} is not offered: a file so named could run code")

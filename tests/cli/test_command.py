@@ -86,6 +86,8 @@ REFUSED = {
     "a setting taken away": (["~seed"], "~seed: settings are not removed"),
     "a target": (["+model._target_=os.system"], "model._target_: settings are values"),
     "an option": (["--config-name=x"], "--config-name is not offered"),
+    "no option": (["-x=3"], "-x=3: no such option; --help lists the settings, --hydra-help the options"),
+    "an option that is misspelled": (["-rainer.max_epochs=3"], "argument --run/-r: ignored explicit argument"),
     "no best.yaml": (["+best=none.yaml"], "none.yaml: not the best.yaml of a search (FileNotFoundError"),
     "an interval without a search": (
         ["--multirun", "optimizer.lr=interval(0,1)"],
