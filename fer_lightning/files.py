@@ -1,8 +1,10 @@
 """Atomic writes: temporary file, fsync, rename."""
 
 import contextlib
+import glob
 import json
 import os
+import platform
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +18,15 @@ from fer_lightning.errors import InputError
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file opened for writing that replaces `path` when the block ends; after an error `path` is as before.
 
-    The temporary name is unique, so that two writers cannot publish half of each other's file.
+    The temporary name is unique, so that two writers cannot publish half of each other's file. Temporary files of the
+    same `path` whose process was killed, on this machine, are removed.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    prefix = f".{path.name}.{platform.node()}."
+    for abandoned in path.parent.glob(f"{glob.escape(prefix)}*.partial"):
+        with contextlib.suppress(OSError):
+            if not _is_running(int(abandoned.name.split(".")[-3])):
+                abandoned.unlink()
+    temporary = path.with_name(f"{prefix}{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -29,6 +37,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
