@@ -29,9 +29,14 @@ def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_after_an_error_the_earlier_file_stands_and_nothing_else(error, tmp_path):
     write_atomic(tmp_path / "a", "earlier")
-    with pytest.raises(error), atomic_file(tmp_path / "a") as file:
-        file.write(b"la")
-        raise error
+
+    def fail() -> None:
+        with atomic_file(tmp_path / "a") as file:
+            file.write(b"la")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert (tmp_path / "a").read_text() == "earlier"
     assert names(tmp_path) == ["a"]
 
