@@ -10,19 +10,18 @@ from fer_lightning.data.ferplus import NAME, title_of
 
 def print_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
     """Print what evaluation.json holds: overall, by expression, an ensemble's members, and the notes."""
-    console.print(overall(evaluation))
-    classes = Table("", *("precision", "recall", "F1", "images"), title="By expression", title_justify="left")
+    console.print(_overall(evaluation))
+    table = Table("", *("precision", "recall", "F1", "images"), title="By expression", title_justify="left")
     for name, row in evaluation["per_class"].items():
-        classes.add_row(name, f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}", f"{row['n']:,}")
-    console.print(classes)
+        table.add_row(name, f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}", f"{row['n']:,}")
+    console.print(table)
     if "members" in evaluation:
-        console.print(members(evaluation))
+        console.print(_members(evaluation))
     for note in evaluation["notes"]:
         console.print(f"note: {note}")
 
 
-def overall(evaluation: dict[str, Any]) -> Table:
-    """The metrics of the whole split."""
+def _overall(evaluation: dict[str, Any]) -> Table:
     data, (low, high) = title_of(evaluation["data"]), evaluation["accuracy_ci95"]
     title = f"{evaluation['model']} on {data}, {evaluation['split']} ({evaluation['n']:,} images)"
     table = Table(title=title + _augmentation(evaluation["tta"]), title_justify="left", show_header=False)
@@ -40,29 +39,24 @@ def overall(evaluation: dict[str, Any]) -> Table:
         table.add_row("  with temperature", f"{evaluation['ece_with_temperature']:.4f}", fitted)
     if test := evaluation.get("mcnemar"):
         low, high = (f"{100 * bound:+.2f}" for bound in test["difference_ci95"])
-        table.add_row(
-            "difference",
-            f"{100 * test['difference']:+.2f} points",
-            f"from {test['model']}{_augmentation(test['tta'])}\n"
-            f"{low} to {high} (95 %); McNemar's exact p = {test['p_value']:.3g}",
-        )
+        words = f"{low} to {high} (95 %); McNemar's exact p = {test['p_value']:.3g}"
+        other = f"from {test['model']}{_augmentation(test['tta'])}"
+        table.add_row("difference", f"{100 * test['difference']:+.2f} points", f"{other}\n{words}")
     return table
 
 
-def members(evaluation: dict[str, Any]) -> Table:
-    """An ensemble's members; where all are of one model, also mean and standard deviation over seeds."""
-    table, spread = Table("model", "seed", title="Its members", title_justify="left"), evaluation["over_members"]
+def _members(evaluation: dict[str, Any]) -> Table:
+    """With mean and standard deviation where all are of one model, that is, over its seeds."""
     titles = {"accuracy": "accuracy", "accuracy_unique": "without copies", "macro_f1": "macro F1", "ece": "ECE"}
+    rows, spread = list(evaluation["members"]), evaluation["over_members"]
     keys = [key for key in titles if key in spread]
-    for key in keys:
-        table.add_column(titles[key])
-    rows = [(row["model"], str(row["seed"]), row) for row in evaluation["members"]]
-    if len({model for model, *_ in rows}) == 1:
+    if len({row["model"] for row in rows}) == 1:
         for words, part in (("mean", "mean"), ("standard deviation", "sd")):
-            rows.append((words, "", {key: spread[key][part] for key in keys}))
-    for first, second, row in rows:
+            rows.append({"model": words, "seed": ""} | {key: spread[key][part] for key in keys})
+    table = Table("model", "seed", *(titles[key] for key in keys), title="Its members", title_justify="left")
+    for row in rows:
         values = (f"{row[key]:.2%}" if key.startswith("accuracy") else f"{row[key]:.4f}" for key in keys)
-        table.add_row(first, second, *values)
+        table.add_row(row["model"], str(row["seed"]), *values)
     return table
 
 
