@@ -1,117 +1,137 @@
 """The study: which trial is next, which has ended and whose process died, for all processes that work on it."""
 
-import json
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from fer_lightning.config import flat
 from fer_lightning.errors import InputError
-from fer_lightning.search.settings import GRID, OBJECTIVES, build_sampler, open_locks, open_storage
-from fer_lightning.search.space import Space, hydra_text
+from fer_lightning.search.samplers import build_sampler
+from fer_lightning.search.space import Space, suggest
+from fer_lightning.search.storage import ASKING, JOB_LOCK, OWNER_LOCK, open_storage
+from fer_lightning.settings import VERSION, SearchSettings, Settings, TrainSettings, dump, require_same, restore
 
-MAY_CHANGE = {"resume", "checkpoint_minutes", "data.path", "data.cache_dir"}
-"""Settings that may differ between two commands that work on one study, and all of `draw`."""
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-ASKING, RESULTS = "study", "results"
+DEFINITION = "search"
+"""User attribute of the study: objectives, space and training settings."""
 
+ATTEMPTS, FIRST, HOST, FOLDS = "tries", "first", "host", "folds"
+"""User attributes of a trial: how often it was begun, names of the values given to it, its machine, folds' metrics."""
 
-def in_hand(trial: Trial | FrozenTrial) -> str:
-    """The lock that the process keeps which asked for a trial and will tell how it ended."""
-    return f"trial-{trial.number:04}"
-
-
-def at_work(trial: Trial | FrozenTrial) -> str:
-    """The lock that the process keeps which trains the folds of a trial: the same one, or one of a launcher's."""
-    return f"job-{trial.number:04}"
+FOLDER = "trial-{:04}"
+"""A trial's folder in the sweep folder."""
 
 
-def folder_of(trial: Trial | FrozenTrial) -> str:
-    """The name of a trial's folder in the sweep folder."""
-    return f"trial-{trial.number:04}"
+class Objective(NamedTuple):
+    """direction: Optuna's. of_fold: the entry of a fold's metrics; of_trial: that of the cross-validation's."""
+
+    direction: Literal["maximize", "minimize"]
+    of_fold: str
+    of_trial: str
 
 
-def tries(trial: Trial | FrozenTrial) -> int:
-    """How often a trial was begun or gone on with after its process died."""
-    return int(trial.user_attrs.get("tries", 0))
+OBJECTIVES = {
+    "accuracy": Objective("maximize", "val/accuracy", "cv/mean"),
+    "macro_f1": Objective("maximize", "val/macro_f1", "cv/macro_f1"),
+    "loss": Objective("minimize", "val/loss", "cv/loss"),
+    "parameters": Objective("minimize", "parameters", "parameters"),
+    "latency": Objective("minimize", "latency", "latency"),
+    "seconds": Objective("minimize", "seconds", "seconds"),
+}
+
+
+class Definition(Settings):
+    """What all processes of a study must have in common beside the training settings. space: distributions as JSON."""
+
+    objectives: list[str]
+    space: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended. values: of the objectives, for a complete one. attributes: what else is kept of it."""
+
+    state: Literal["COMPLETE", "PRUNED", "FAIL"]
+    values: list[float] | None = None
+    attributes: dict[str, float | str] = field(default_factory=dict)
+
+
+def attempts(trial: Trial | FrozenTrial) -> int:
+    """How often a trial was begun, or resumed after its process died."""
+    return int(trial.user_attrs.get(ATTEMPTS, 0))
+
+
+def open_trial(study: optuna.Study, storage: BaseStorage, number: int) -> Trial:
+    """A trial of any process, to report to and to complete."""
+    identity = storage.get_study_id_from_name(study.study_name)
+    return Trial(study, storage.get_trial_id_from_study_id_trial_number(identity, number))
 
 
 class Study:
     """An Optuna study in a sweep folder, asked and told by one process at a time.
 
     A running trial has locks of its own, which end with the processes that hold them. A trial that is running by the
-    storage and whose locks are free lost its process: the next one that asks goes on with it. config: the settings that
-    all trials share. Raises InputError where the storage cannot be opened, or holds a study of this name with another
-    space, other objectives or other settings.
+    storage and whose locks are free lost its process: the next process that asks resumes it. Raises InputError where
+    the storage cannot be opened, or holds a study of this name with another space, other objectives or other settings.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], space: Space, config: Mapping[str, Any]):
+    def __init__(self, folder: Path, settings: SearchSettings, space: Space, train: TrainSettings):
         self.folder, self.space = folder, space
-        self.name = settings["study_name"] or folder.name
-        self.settings = {**settings, "study_name": self.name}
-        self.grid = space.grid() if settings["sampler"] == GRID else []
-        self.total = min(settings["n_trials"], len(self.grid)) if self.grid else settings["n_trials"]
-        directions = [OBJECTIVES[name].direction for name in settings["objectives"]]
+        self.name = settings.study_name or folder.name
+        self.settings = settings.model_copy(update={"study_name": self.name})
+        self.grid = space.grid() if settings.sampler == "grid" else []
+        self.total = min(settings.n_trials, len(self.grid)) if self.grid else settings.n_trials
         build_sampler(settings, 0, self.grid)
         folder.mkdir(parents=True, exist_ok=True)
-        self.storage: BaseStorage | None = None
-        self.locks = open_locks(self.settings, folder)
+        self.storage, self.locks = open_storage(self.settings, folder)
         try:
-            with self.locks.alone(ASKING):
-                self.storage = open_storage(settings, folder)
+            with self.locks.locked(ASKING):
+                directions = [OBJECTIVES[name].direction for name in settings.objectives]
                 self.study = optuna.create_study(
                     storage=self.storage, study_name=self.name, directions=directions, load_if_exists=True
                 )
-                now = {"objectives": settings["objectives"], "space": space.described(), "config": dict(config)}
-                self._compare(now)
-                self._queue(settings["first"])
+                self._keep_or_compare(train)
+                self._enqueue(settings.first)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Let go of all locks and connections."""
+        """Release all locks and connections."""
         self.locks.close()
         if isinstance(self.storage, RDBStorage):
             self.storage.engine.dispose()
 
-    def _compare(self, now: dict[str, Any]) -> None:
-        before = self.study.user_attrs.get("search")
-        if before is None:
+    def _keep_or_compare(self, train: TrainSettings) -> None:
+        """Keep what the study is with it, or compare that with what is kept."""
+        space = {key: distribution_to_json(dimension) for key, dimension in self.space.dimensions.items()}
+        now = Definition(objectives=list(self.settings.objectives), space=space)
+        kept = self.study.user_attrs.get(DEFINITION)
+        if kept is None:
             if any(self.folder.glob("trial-*/cross_validation.json")):
                 raise InputError(
                     f"{self.folder} holds trials of a study that is not in the storage. "
                     "Give its storage, or another hydra.sweep.dir"
                 )
-            self.study.set_user_attr("search", now)
+            content = {**dump(now), "settings_version": VERSION, "config": dump(train)}
+            self.study.set_user_attr(DEFINITION, content)
             return
-        for section in ("objectives", "space", "config"):
-            was, becomes = flat({"": before[section]}), flat({"": json.loads(json.dumps(now[section]))})
-            for key in sorted(was.keys() | becomes.keys()):
-                name = key.removeprefix(".")
-                same = was.get(key) == becomes.get(key) or name in MAY_CHANGE or name.startswith("draw.")
-                if not same:
-                    raise InputError(
-                        f"the study {self.name!r} in {self.folder} has {section} {name} = {was.get(key, 'nothing')}, "
-                        f"and this command {becomes.get(key, 'nothing')}. Give the same, or another hydra.sweep.dir"
-                    )
+        what = f"the study {self.name!r} in {self.folder}"
+        require_same(Definition(objectives=kept["objectives"], space=kept["space"]), now, what)
+        require_same(restore(TrainSettings, kept["config"], kept.get("settings_version", 1), what), train, what)
 
-    def _queue(self, first: list[Mapping[str, Any]]) -> None:
+    def _enqueue(self, first: list[dict[str, Any]]) -> None:
         """Put the settings to begin with before all others, once, as far as the space has them."""
         if self.grid or self.study.get_trials(deepcopy=False):
             return
-        for setting in first:
-            values = {
-                key: hydra_text(value) if isinstance(value, list | dict) else value for key, value in setting.items()
-            }
-            known = {key: value for key, value in values.items() if holds(self.space.dimensions.get(key), value)}
-            if known:
-                self.study.enqueue_trial(known)
+        for values in map(self.space.known, first):
+            if values:
+                self.study.enqueue_trial(values, user_attrs={FIRST: list(values)})
 
     def trials(self) -> list[FrozenTrial]:
         """All that were begun, by number."""
@@ -119,44 +139,28 @@ class Study:
 
     def elsewhere(self) -> list[FrozenTrial]:
         """The trials that other processes are running."""
-        return [
-            trial
-            for trial in self.trials()
-            if trial.state == TrialState.RUNNING and in_hand(trial) not in self.locks.held
-        ]
+        running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
+        return [trial for trial in running if OWNER_LOCK.format(trial.number) not in self.locks.held]
 
     def ask(self) -> Trial | None:
-        """The next trial to run, one whose process died first; None when all are done or at work elsewhere."""
-        with self.locks.alone(ASKING):
-            trial = self._lost() or self._new()
-            if trial is None:
-                return None
-            self.locks.hold(in_hand(trial))
-            trial.set_user_attr("tries", tries(trial) + 1)
+        """The next trial to run, one whose process died first; None when all are done or run elsewhere."""
+        with self.locks.locked(ASKING):
+            trial = self._abandoned() or self._new()
+            if trial is not None:
+                self.locks.acquire(OWNER_LOCK.format(trial.number))
+                trial.set_user_attr(ATTEMPTS, attempts(trial) + 1)
             return trial
 
-    def _lost(self) -> Trial | None:
+    def _abandoned(self) -> Trial | None:
         for trial in self.elsewhere():
-            if not (self.locks.free(in_hand(trial)) and self.locks.free(at_work(trial))):
-                continue
-            if tries(trial) > self.settings["retries"]:
-                again = Trial(self.study, trial._trial_id)
-                again.set_user_attr("reason", f"its process died, {tries(trial)} times")
+            if all(self.locks.is_free(lock.format(trial.number)) for lock in (OWNER_LOCK, JOB_LOCK)):
+                self.study.sampler = build_sampler(self.settings, trial.number, self.grid)
+                again = open_trial(self.study, self.storage, trial.number)
+                if attempts(trial) <= self.settings.retries:
+                    return self._draw(again)
+                again.set_user_attr("reason", f"its process died, {attempts(trial)} times")
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                continue
-            return self._complete(trial)
         return None
-
-    def _complete(self, trial: FrozenTrial) -> Trial:
-        """A running trial, with the parameters that its process did not come to draw, as it would have drawn them."""
-        self.study.sampler = sampler = build_sampler(self.settings, trial.number, self.grid)
-        again = Trial(self.study, trial._trial_id)
-        for name, dimension in self.space.dimensions.items():
-            one_by_one = name not in again._fixed_params and name not in again.relative_params
-            if name in trial.params and one_by_one and not dimension.single():
-                sampler.sample_independent(self.study, trial, name, dimension)  # the draw before the next one
-            again._suggest(name, dimension)
-        return again
 
     def _new(self) -> Trial | None:
         trials = self.study.get_trials(deepcopy=False)
@@ -164,29 +168,29 @@ class Study:
         if len(trials) - len(waiting) >= self.total:
             return None
         self.study.sampler = build_sampler(self.settings, min(waiting, default=len(trials)), self.grid)
-        return self.study.ask(fixed_distributions=self.space.dimensions)
+        return self._draw(self.study.ask())
 
-    def tell(self, trial: Trial, outcome: Mapping[str, Any]) -> None:
-        """Record how a trial ended. outcome: `state`, and `values`, or `reason`, and what else is to be kept of it."""
-        with self.locks.alone(ASKING):
-            for name, value in outcome.items():
-                if name not in ("state", "values"):
-                    trial.set_user_attr(name, value)
-            self.study.tell(trial.number, outcome.get("values"), TrialState[outcome["state"]])
-            self.locks.drop(in_hand(trial))
+    def _draw(self, trial: Trial) -> Trial:
+        """Draw the values that a trial lacks: all, or those that its process did not come to, as it would have."""
+        drawn, given = trial.distributions, trial.user_attrs.get(FIRST, [])
+        for name, dimension in self.space.dimensions.items():
+            alone = name in drawn and name not in given and name not in trial.relative_params
+            if alone and not drawn[name].single():  # repeat the draw, since the next one follows it
+                frozen = self.study.get_trials(deepcopy=False)[trial.number]
+                self.study.sampler.sample_independent(self.study, frozen, name, drawn[name])
+            suggest(trial, name, dimension)
+        return trial
 
-    def leave(self, trial: Trial, on_purpose: bool) -> None:
-        """Let go of a trial that has not ended, for whoever asks next. on_purpose: it does not count as a try."""
-        if on_purpose:
-            trial.set_user_attr("tries", tries(trial) - 1)
-        self.locks.drop(in_hand(trial))
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Record how a trial ended."""
+        with self.locks.locked(ASKING):
+            for name, value in outcome.attributes.items():
+                trial.set_user_attr(name, value)
+            self.study.tell(trial.number, outcome.values, TrialState[outcome.state])
+            self.locks.release(OWNER_LOCK.format(trial.number))
 
-
-def holds(dimension: BaseDistribution | None, value: Any) -> bool:
-    """Whether a value is one of a dimension's."""
-    if dimension is None:
-        return False
-    try:
-        return dimension._contains(dimension.to_internal_repr(value))
-    except (TypeError, ValueError):
-        return False
+    def leave(self, trial: Trial, died: bool) -> None:
+        """Release a trial that has not ended, for the next process that asks. died: this counts as an attempt."""
+        if not died:
+            trial.set_user_attr(ATTEMPTS, attempts(trial) - 1)
+        self.locks.release(OWNER_LOCK.format(trial.number))

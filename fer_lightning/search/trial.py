@@ -1,6 +1,5 @@
 """One trial of a search: a cross-validation that reports to the study and can be pruned, in whatever process."""
 
-import logging
 import platform
 import time
 import traceback
@@ -12,67 +11,57 @@ from typing import Any
 import lightning
 import optuna
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Callback
-from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import StorageInternalError
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial, TrialState
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
+from torch.utils.benchmark import Timer
 
-from fer_lightning.config import plain
-from fer_lightning.cross_validation import fold_metrics, open_faces, summary
-from fer_lightning.history import History
-from fer_lightning.run import METRICS
-from fer_lightning.search.board import write_hyperparameters
-from fer_lightning.search.latency import milliseconds
-from fer_lightning.search.settings import BY_EPOCH, OBJECTIVES, build_pruner, open_locks, open_storage
-from fer_lightning.search.study import at_work
 from fer_lightning.files import write_json
+from fer_lightning.networks import build_network
+from fer_lightning.search.results import write_hyperparameters
+from fer_lightning.search.samplers import BY_EPOCH, build_pruner
+from fer_lightning.search.storage import JOB_LOCK, open_storage
+from fer_lightning.search.study import FOLDS, HOST, OBJECTIVES, Outcome, open_trial
+from fer_lightning.settings import SearchSettings, TrainSettings
+from fer_lightning.training.cross_validation import fold_metrics, open_shared_faces, summary
+from fer_lightning.training.history import History
+from fer_lightning.training.resume import METRICS
 
 THREADS = torch.get_num_threads()
-FOLDS, HOST = "folds", "host"
-"""User attributes of a running trial: the metrics of its finished folds, and the machine that runs it."""
 
 
-def run_trial(config: DictConfig) -> dict[str, Any]:
-    """The job of one trial, started by a Hydra launcher; returns how it ended, for `Study.tell`.
+def run_trial(compose: Callable[[], TrainSettings], search: SearchSettings, folder: Path) -> Outcome:
+    """Run the trial of number `search.trial` in `folder`; returns how it ended.
 
-    Which trial it is stands in `hydra.sweeper.trial`. A trial that fails by its own fault (it diverges, memory runs
-    out, its settings do not go together) is returned as failed with the reason, so that the search goes on; a full disk
-    or a lost storage is raised, as it would fail all others too.
+    compose: gives the trial's settings. A trial that fails by its own fault (it diverges, memory runs out, its settings
+    do not go together) is returned as failed with the reason, so that the search goes on; a full disk or a lost storage
+    is raised, as it would fail all others too.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")
-    hydra = HydraConfig.get()
-    settings: Any = OmegaConf.to_container(hydra.sweeper, resolve=True)
-    folder = Path(hydra.runtime.output_dir)
-    outcome: dict[str, Any] = {"folder": folder.name}
-    locks = open_locks(settings, folder.parent)
+    assert search.study_name is not None
+    assert search.trial is not None
+    storage, locks = open_storage(search, folder.parent)
     try:
-        values = plain(config)
-        study = optuna.load_study(
-            study_name=settings["study_name"],
-            storage=open_storage(settings, folder.parent),
-            sampler=RandomSampler(),
-            pruner=build_pruner(settings, values["cv"]["folds"], values["trainer"]["max_epochs"]),
-        )
-        trial = Trial(study, settings["trial"])
-        locks.hold(at_work(trial))
+        settings = compose()
+        pruner = build_pruner(search, settings.cv.folds, settings.trainer.max_epochs)
+        study = optuna.load_study(study_name=search.study_name, storage=storage, sampler=RandomSampler(), pruner=pruner)
+        trial = open_trial(study, storage, search.trial)
+        locks.acquire(JOB_LOCK.format(trial.number))
         trial.set_user_attr(HOST, platform.node())
-        return outcome | search_trial(values, folder, trial, settings)
+        return cross_validate_trial(settings, folder, trial, search)
     except Exception as error:
-        if of_the_machine(error):
+        if is_environment_error(error):
             raise
         (folder / "failure.txt").write_text(traceback.format_exc())
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return outcome | {"state": "FAIL", "reason": f"{type(error).__name__}: {reason[:500]}"}
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return Outcome("FAIL", attributes={"reason": f"{type(error).__name__}: {reason[:500]}"})
     finally:
         locks.close()
 
 
-def of_the_machine(error: BaseException | None) -> bool:
+def is_environment_error(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, is a full disk, a lost storage or the like, and not the trial's own."""
     while error is not None:
         if isinstance(error, OSError | StorageInternalError | SQLAlchemyError):
@@ -81,45 +70,57 @@ def of_the_machine(error: BaseException | None) -> bool:
     return False
 
 
-def search_trial(config: dict[str, Any], folder: Path, trial: Trial, settings: dict[str, Any]) -> dict[str, Any]:
-    """Cross-validate a trial's config in `folder`, fold by fold, until the pruner stops it; finished folds are kept."""
-    objectives = [OBJECTIVES[name] for name in settings["objectives"]]
-    judged, may_prune = objectives[0], len(objectives) == 1
-    by_epoch, epochs = settings["pruner"] in BY_EPOCH, config["trainer"]["max_epochs"]
+def cross_validate_trial(settings: TrainSettings, folder: Path, trial: Trial, search: SearchSettings) -> Outcome:
+    """Cross-validate in `folder`, fold by fold, until the pruner stops it; finished folds are kept in the study."""
+    objectives = [OBJECTIVES[name] for name in search.objectives]
+    quantity, by_epoch = objectives[0].of_fold, search.pruner in BY_EPOCH
     folds: list[dict[str, Any]] = []
-    bring_back(trial.user_attrs.get(FOLDS, []), folder)
+    restore_folds(trial.user_attrs.get(FOLDS, []), folder)
 
-    def callbacks(number: int) -> list[Callback]:
-        earlier = [fold[judged.of_fold] for fold in folds]
-        reports = [ReportEpochs(trial, judged.of_fold, earlier, epochs)] if by_epoch and may_prune else []
+    def callbacks(_: int) -> list[Callback]:
+        earlier = [fold[quantity] for fold in folds]
+        reports = [ReportEpochs(trial, quantity, earlier, settings.trainer.max_epochs)] if by_epoch else []
         return [ShareThreads(trial), *reports]
 
     began = time.perf_counter()
-    outcome: dict[str, Any] = {"state": "COMPLETE"}
+    attributes: dict[str, float | str] = {}
+    values: list[float] | None = None
     try:
-        for number, metrics in fold_metrics(config, folder, open_faces(config), Console(quiet=True), callbacks):
+        datamodule = open_shared_faces(settings)
+        for number, metrics in fold_metrics(settings, folder, datamodule, Console(quiet=True), callbacks):
             folds.append(metrics)
             trial.set_user_attr(FOLDS, folds)
-            if may_prune and not by_epoch:
-                report(trial, metrics[judged.of_fold], number)
-                if number < config["cv"]["folds"] and trial.should_prune():
+            if len(objectives) == 1 and not by_epoch:
+                report(trial, metrics[quantity], number)
+                if number < settings.cv.folds and trial.should_prune():
                     raise optuna.TrialPruned
-    except optuna.TrialPruned:
-        outcome = {"state": "PRUNED"}
-    outcome["wall_seconds"] = time.perf_counter() - began
-    if outcome["state"] == "COMPLETE":
-        metrics = {"model": config["model"]["name"], "data": config["data"]["name"], **summary(folds)}
-        if "latency" in settings["objectives"]:
-            metrics["latency"] = milliseconds(config)
+        metrics = {"model": settings.model.name, "data": settings.data.name, **summary(folds)}
+        if "latency" in search.objectives:
+            metrics["latency"] = milliseconds(settings)
         write_json(folder / METRICS, metrics)
-        outcome["values"] = [metrics[objective.of_trial] for objective in objectives]
-        outcome |= {name: metrics[name] for name in ("cv/mean", "cv/std", "parameters")}
+        values = [metrics[objective.of_trial] for objective in objectives]
+        attributes = {name: metrics[name] for name in ("cv/mean", "cv/std", "parameters")}
+    except optuna.TrialPruned:
+        pass
+    attributes["wall_seconds"] = time.perf_counter() - began
+    outcome = Outcome("COMPLETE" if values else "PRUNED", values, attributes)
     write_hyperparameters(folder, trial.params, [fold["val/accuracy"] for fold in folds], outcome)
     return outcome
 
 
-def bring_back(folds: list[dict[str, Any]], folder: Path) -> None:
-    """Put the metrics of folds that the storage knows where they are missing: they were trained on another machine."""
+def milliseconds(settings: TrainSettings) -> float:
+    """The median time in ms from one face (48x48) to its logits, HOG included, on the CPU with one thread.
+
+    The weights do not matter, so an untrained network is measured.
+    """
+    network = build_network(settings.model, settings.data.inputs).eval()
+    scope = {"network": network, "face": torch.full((1, 1, 48, 48), 128.0)}
+    with torch.inference_mode():
+        return 1000 * Timer("network(face)", globals=scope, num_threads=1).blocked_autorange(min_run_time=0.2).median
+
+
+def restore_folds(folds: list[dict[str, Any]], folder: Path) -> None:
+    """Write the metrics of folds that the storage knows and the folder lacks: they were trained on another machine."""
     for number, metrics in enumerate(folds, start=1):
         place = folder / f"fold-{number}" / METRICS
         if not place.exists():
@@ -128,13 +129,13 @@ def bring_back(folds: list[dict[str, Any]], folder: Path) -> None:
 
 
 def report(trial: Trial, value: float, step: int) -> None:
-    """Report a value to the pruner, unless an earlier try of the trial has reported that step."""
-    if step not in trial.study._storage.get_trial(trial._trial_id).intermediate_values:
+    """Report a value to the pruner. Optuna ignores, with a warning, a step that an earlier attempt has reported."""
+    with warnings.catch_warnings(action="ignore"):
         trial.report(value, step)
 
 
 class ReportEpochs(Callback):
-    """Reports each epoch to the study and stops the trial where the pruner says so.
+    """Reports each epoch to the study, and stops the trial where the pruner says so.
 
     The step counts the epochs of all folds; the value is the mean of the finished folds' scores and the best of this
     one so far, so that values of different trials at one step are of the same folds and comparable.
@@ -154,18 +155,14 @@ class ReportEpochs(Callback):
 
 
 class ShareThreads(Callback):
-    """Divides the CPU's threads, each epoch, by the trials that run here, as processes that each use all are slow."""
+    """Divides the CPU's threads by the trials that run on this machine, since threads beyond its cores are slow."""
 
     def __init__(self, trial: Trial):
         self.trial = trial
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._share()  # an epoch that is gone on with has begun before
-
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._share()
-
-    def _share(self) -> None:
         running = self.trial.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         here = sum(other.user_attrs.get(HOST) == platform.node() for other in running)
         torch.set_num_threads(max(1, THREADS // max(here, 1)))
+
+    on_train_start = on_train_epoch_start  # an epoch that is resumed has begun before

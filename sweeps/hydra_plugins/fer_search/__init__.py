@@ -1,1 +1,1 @@
-"""Hydra's way into the search: the sweeper, and where the search spaces lie. Imported at every start of Hydra."""
+"""Hydra's way into the search. Imported at every start of Hydra: everything heavy is imported inside functions."""

@@ -21,10 +21,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-import fer_lightning.search.trial  # noqa: F401
-from fer_lightning.history import History
-from fer_lightning.search import search as search_chapter
+from fer_lightning.search import worker
 from fer_lightning.train import main
+from fer_lightning.training.history import History
 
 EPOCHS = "epochs.log"
 
@@ -66,8 +65,8 @@ def start(overrides: list[str], folder: Path) -> Search:
         return Search(child, running)
     torch.set_num_threads(1)
     note_epochs(folder)
-    run_all = search_chapter.run_all
-    search_chapter.run_all = lambda *given: (os.write(tells, b"!"), run_all(*given))
+    run_trials = worker.run_trials
+    worker.run_trials = lambda *given: (os.write(tells, b"!"), run_trials(*given))
     status = 1
     try:
         sys.argv = ["train", *overrides]
