@@ -30,7 +30,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-import fer_lightning.run  # noqa: F401 (so that forked processes need not import it)
+import fer_lightning.training.fit  # noqa: F401 (so that forked processes need not import it)
 from fer_lightning.train import main
 
 TIMING = {"seconds", "images_per_second"}

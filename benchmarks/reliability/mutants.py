@@ -1,6 +1,6 @@
 """Deliberate mistakes in the critical parts, one at a time, and whether the tests notice.
 
-python benchmarks/reliability/mutants.py [--only TEXT] [--list]
+python benchmarks/reliability/mutants.py [--only TEXT ...] [--list]
 
 Each mutant of mutants.toml is one replacement in one file of a copy of the project; the tests that it names are run on
 it. Prints JSON; exits with 1 when a mutant survives, or when the tests fail without any.
@@ -65,13 +65,14 @@ def noticed(tree: Path, tests: list[str]) -> int:
 
 
 def selection(tests: list[str]) -> list[str]:
-    """pytest's arguments for some of the choices `FILE -k WORDS` of the table, put together."""
+    """pytest's arguments for some of the choices `FILES -k WORDS` of the table, put together."""
     files, words = [], []
     for name in tests:
-        file, _, chosen = TESTS[name].partition(" -k ")
-        files.append(file)
-        words.append(f"({chosen or Path(file).stem})")
-    return ["-q", "-x", "-p", "no:cacheprovider", "-k", " or ".join(words), *dict.fromkeys(files)]
+        chosen, _, expression = TESTS[name].partition(" -k ")
+        files += chosen.split()
+        words.append(f"({expression or ' or '.join(Path(file).stem for file in chosen.split())})")
+    limit = ["-k", " or ".join(words)] if any(" -k " in TESTS[name] for name in tests) else []
+    return ["-q", "-x", "-p", "no:cacheprovider", *limit, *dict.fromkeys(files)]
 
 
 def tried(mutant: Mutant, tree: Path) -> dict[str, object]:
@@ -93,11 +94,15 @@ def tried(mutant: Mutant, tree: Path) -> dict[str, object]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="mutants whose file, tests or wrong text hold this")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="mutants whose file, tests or wrong text hold one of these"
+    )
     parser.add_argument("--list", action="store_true", help="name the mutants, and run nothing")
     given = parser.parse_args()
     chosen = [
-        mutant for mutant in MUTANTS if any(given.only in text for text in (mutant.file, mutant.wrong, *mutant.tests))
+        mutant
+        for mutant in MUTANTS
+        if any(word in text for word in given.only for text in (mutant.file, mutant.wrong, *mutant.tests))
     ]
     if given.list:
         print("\n".join(f"{mutant.file}: {mutant.right}  ->  {mutant.wrong}" for mutant in chosen))

@@ -1,6 +1,6 @@
 """How long a run takes to end after SIGTERM or Ctrl-C, in the middle of an epoch, and what it leaves.
 
-python benchmarks/reliability/stops.py [--stops 4] [--models conv_poster conv_deep] [OVERRIDES...]
+python benchmarks/reliability/stops.py [OVERRIDES...] [--stops 4] [--models conv_poster conv_deep]
 
 Each run gets its signal a random time after training has begun (a last.ckpt stands from the first step on). It must end
 within 10 seconds with 128 + the signal's number, and leave a last.ckpt that loads. The step (over all epochs) and the
@@ -20,8 +20,8 @@ from typing import Any
 
 from kills import exit_status, forked
 
-from fer_lightning.callbacks.going_on import KEY
-from fer_lightning.checkpoints import load_classifier, read_checkpoint
+from fer_lightning.networks.weight_files import load_network, read_checkpoint
+from fer_lightning.training.resume import KEY
 
 SECONDS = 10.0
 
@@ -37,7 +37,7 @@ def stopped(model: str, signum: signal.Signals, wait: float, folder: Path, overr
     os.kill(child, signum)
     status = exit_status(child)
     seconds = time.perf_counter() - begin
-    load_classifier(last)
+    load_network(last)
     kept = read_checkpoint(last)
     place = {"step": kept["global_step"], "of_epoch": kept.get(KEY, {"batches": {"done": 0}})["batches"]["done"]}
     return {"model": model, "signal": signum.name, "seconds": round(seconds, 2), "status": status, **place}
