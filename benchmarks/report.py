@@ -15,16 +15,16 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from fer_lightning.commands import CONF
-from fer_lightning.config import plain
-from fer_lightning.data.faces import VAL
+from fer_lightning.cli import settings_of
+from fer_lightning.data.synthetic import synthetic_faces
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.report.__main__ import report
-from fer_lightning.run import build
-from fer_lightning.visualize.activations import activation_maps, activation_sheet, one_face_each, sparsity_and_locality
-from fer_lightning.visualize.confusion import confusion_picture
-from fer_lightning.visualize.deepdream import dream_picture
-from fer_lightning.visualize.filters import filter_grid, first_filters
+from fer_lightning.figures.activations import activation_maps, activation_sheet, one_face_each, sparsity_and_locality
+from fer_lightning.figures.confusion import confusion_picture
+from fer_lightning.figures.deepdream import dream_picture
+from fer_lightning.figures.filters import filter_grid, first_filters
+from fer_lightning.networks import build_network
+from fer_lightning.report.page import write_report
+from fer_lightning.settings import CONF, TrainSettings
 
 MODELS = ("conv_shallow", "conv_deep", "conv_poster", "hybrid_shallow", "hybrid_deep", "hybrid_poster")
 EPOCHS = 30
@@ -33,15 +33,17 @@ EPOCHS = 30
 def make_run(folder: Path, model: str) -> Path:
     """The files of a run of 30 epochs: pictures of the real size, of an untrained network, the same in every epoch."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        datamodule, classifier = build(plain(hydra.compose("config", [f"model={model}", "data.images=500"])))
-    classifier.eval()
-    rows = datamodule.rows[VAL]
-    images, labels = datamodule.tensors.images[rows], datamodule.tensors.labels[rows]
+        settings = settings_of(hydra.compose("config", [f"model={model}"]), TrainSettings)
+    network = build_network(settings.model, settings.data.inputs).eval()
+    network.preprocessing.mean.fill_(120.0)
+    network.preprocessing.std.fill_(60.0)
+    drawn = synthetic_faces(500)
+    images, labels = torch.from_numpy(drawn.images)[:, None], torch.from_numpy(drawn.labels)
     faces = images[one_face_each(images, labels, len(EXPRESSIONS))]
-    maps = activation_maps(classifier.network, classifier.classify, faces)
+    maps = activation_maps(network, faces)
     counts = torch.randint(0, 900, (len(EXPRESSIONS),) * 2)
     pictures = {f"activations/{name}": activation_sheet(faces, of_layer) for name, of_layer in maps.items()}
-    pictures["filters/conv1"] = filter_grid(first_filters(classifier.network))
+    pictures["filters/conv1"] = filter_grid(first_filters(network))
     for split in ("train", "val"):
         pictures[f"confusion_matrix/{split}"] = confusion_picture(counts.numpy(), EXPRESSIONS, split)
     quantities = {"val/accuracy": 0.6, "val/loss": 1.1, "val/macro_f1": 0.5, "train/accuracy": 0.7, "train/loss": 0.8}
@@ -63,7 +65,7 @@ def make_run(folder: Path, model: str) -> Path:
         table.writeheader()
         table.writerows(history)
     metrics = quantities | {"best_epoch": 20, "epochs": EPOCHS, "seed": 0, "model": model, "data": "synthetic"}
-    metrics |= {"split_sizes": datamodule.split_sizes, "seconds": 60.0 * EPOCHS, "parameters": 1}
+    metrics |= {"split_sizes": {"train": 400, "val": 50, "test": 50}, "seconds": 60.0 * EPOCHS, "parameters": 1}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
 
@@ -74,7 +76,7 @@ def main() -> None:
         runs = given or [make_run(Path(folder) / model, model) for model in MODELS]
         events = [path for run in runs for path in run.rglob("events.out.tfevents.*")]
         begin = time.perf_counter()
-        page = report(runs, Path(folder) / "report")
+        page = write_report(runs, Path(folder) / "report")
         seconds, size = time.perf_counter() - begin, page.stat().st_size
         begin = time.perf_counter()
         for path in events:

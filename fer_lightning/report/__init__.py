@@ -1,1 +1,4 @@
-"""The report: the poster's figures and tables, from the runs and searches themselves, on one page."""
+"""The report: figures and tables of many runs and searches on one HTML page, and as Markdown.
+
+May import data, figures, evaluation and the modules at the root; loads neither Lightning nor Hydra nor Optuna.
+"""

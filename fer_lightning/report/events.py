@@ -25,11 +25,6 @@ class Events:
     pictures: dict[str, dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
     tensors: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
 
-    def last_picture(self, tag: str) -> bytes | None:
-        """The picture of the latest epoch, or None."""
-        shown = self.pictures.get(tag)
-        return shown[max(shown)] if shown else None
-
 
 def read_events(folder: Path) -> Events:
     """The event files of a folder, in the order they were begun (a resumed run has several); empty where none are."""

@@ -1,128 +1,114 @@
-"""The report as one HTML page that needs nothing else: light and dark by the reader's choice, and printable."""
+"""The report as one HTML page that needs nothing else, and as Markdown with PNG files beside it.
+
+templates/sections.jinja holds the words and tables of both; page.html and page.md the macros that it calls.
+"""
 
 import base64
-import hashlib
-import io
+import os
 import re
+import shutil
 from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-import matplotlib
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from fer_lightning.data.ferplus import NAME, TITLE, title_of
+from fer_lightning.errors import InputError
+from fer_lightning.evaluation.metrics import mean_and_sd
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.report.blocks import Block, Chart, Matrix, Missing, Picture, Row, Section, Table, Words
-from fer_lightning.report.charts import INK
-from fer_lightning.figures.confusion import accuracy_of, row_shares
+from fer_lightning.figures.confusion import accuracy_of, confusion_picture, row_shares
+from fer_lightning.figures.mistakes import confused_pairs
+from fer_lightning.figures.sheets import png
+from fer_lightning.report import comparisons, pictures
+from fer_lightning.report.charts import curves, svg
+from fer_lightning.report.experiments import Experiments, gather
+
+PAGE, TEXT, FIGURES = "report.html", "report.md", "figures"
+"""The files of a report, and the folder of the PNG files that the Markdown links to."""
 
 
-def page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The whole page. lead: one line under the title."""
-    style = files("fer_lightning.report").joinpath("page.css").read_text(encoding="utf-8")
-    contents = "".join(f'<li><a href="#{part.anchor}">{escape(part.title)}</a></li>' for part in sections)
-    body = "\n".join(
-        f'<section id="{part.anchor}">\n<h2>{escape(part.title)}</h2>\n'
-        + "\n".join(html(block) for block in part.blocks)
-        + "\n</section>"
-        for part in sections
+def write_report(folders: Sequence[Path], out: Path) -> Path:
+    """Write the report of the experiments in some folders into `out`, all or nothing; returns the page.
+
+    `out` may be an earlier report, which is replaced. Raises InputError.
+    """
+    experiments = gather(folders)
+    if out.exists() and not (out.is_dir() and ((out / PAGE).exists() or not any(out.iterdir()))):
+        raise InputError(f"--out {out}: it exists and is no earlier report; name a new folder")
+    text, figures = markdown(experiments)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / FIGURES).mkdir(parents=True)
+        (partial / PAGE).write_text(_render("page.html", experiments), encoding="utf-8")
+        (partial / TEXT).write_text(text, encoding="utf-8")
+        for name, content in figures.items():
+            (partial / FIGURES / name).write_bytes(content)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(partial, out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"--out {out}: the report cannot be written ({error.strerror or error})") from error
+    return out / PAGE
+
+
+def markdown(experiments: Experiments) -> tuple[str, dict[str, bytes]]:
+    """The report as Markdown, and by name the PNG files that it links to in `figures/`."""
+    figures: dict[str, bytes] = {}
+
+    def link(name: str, content: bytes | Figure | np.ndarray, title: str = "") -> str:
+        """Keep a picture, chart or confusion matrix as a PNG file; returns what the text refers to."""
+        file = re.sub(r"[^\w.-]+", "-", name) + ".png"
+        if isinstance(content, Figure):
+            content.patch.set(visible=True, facecolor="white")
+            content = png(content)
+        elif isinstance(content, np.ndarray):
+            content = png(confusion_picture(content, EXPRESSIONS, title.replace("`", "")))
+        figures[file] = content
+        return f"{FIGURES}/{file}"
+
+    text = _render("page.md", experiments, link=link)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", figures
+
+
+def _render(template: str, experiments: Experiments, **names: Any) -> str:
+    """Render a template. HTML escapes what is inserted; an undefined name raises."""
+    environment = Environment(
+        loader=PackageLoader("fer_lightning.report"),
+        autoescape=template.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>\n"
-        f"<p>{inline(lead)}</p>\n<nav><ol>{contents}</ol></nav>\n</header>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
-
-
-def html(block: Block) -> str:
-    """One block."""
-    match block:
-        case Words(text):
-            return f"<p>{inline(text)}</p>"
-        case Table():
-            return table(block)
-        case Chart(name, figure, caption):
-            return figured(svg(figure, name), caption, "chart")
-        case Picture(name, png, caption):
-            data = base64.b64encode(png).decode()
-            return figured(
-                f'<img alt="{escape(caption or name)}" src="data:image/png;base64,{data}">', caption, "picture"
-            )
-        case Matrix():
-            return matrix(block)
-        case Row(blocks, width):
-            inner = "\n".join(html(inner) for inner in blocks)
-            return f'<div class="row" style="--least: {width}rem">{inner}</div>'
-        case Missing(what, command):
-            return f'<div class="missing"><p>{inline(what)}</p><pre>{escape(command)}</pre></div>'
-
-
-def inline(text: str) -> str:
-    """Words with what stands between backquotes as code."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text, quote=False))
-
-
-def figured(content: str, caption: str, kind: str) -> str:
-    below = f"<figcaption>{inline(caption)}</figcaption>" if caption else ""
-    return f'<figure class="{kind}">{content}{below}</figure>'
-
-
-def table(block: Table) -> str:
-    head = "".join(f'<th scope="col">{inline(name)}</th>' for name in block.headings)
-    rows = "\n".join("<tr>" + "".join(f"<td>{cell_words(cell)}</td>" for cell in row) + "</tr>" for row in block.rows)
-    caption = f"<caption>{inline(block.caption)}</caption>" if block.caption else ""
-    kind = ' class="left"' if block.left else ""
-    return (
-        f'<div class="wide"><table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>'
-    )
-
-
-def cell_words(cell: str) -> str:
-    first, _, second = cell.partition("\n")
-    return inline(first) + (f"<small>{inline(second)}</small>" if second else "")
-
-
-def matrix(block: Matrix) -> str:
-    """A table whose cells are the darker the larger their share of the row; it follows the page's colours."""
-    shares = row_shares(block.counts)
-    head = "".join(f'<th scope="col">{name}</th>' for name in EXPRESSIONS)
-    rows = []
-    for row, name in enumerate(EXPRESSIONS):
-        cells = "".join(
-            f'<td class="{dark(share)}{" own" if row == column else ""}" style="--share: {share:.3f}">'
-            f"{share:.0%}<small>{int(count):,}</small></td>"
-            for column, (share, count) in enumerate(zip(shares[row], block.counts[row], strict=True))
-        )
-        total = int(block.counts[row].sum())
-        rows.append(f'<tr><th scope="row">{name}<small>{total:,}</small></th>{cells}</tr>')
-    words = f"{block.title}: {accuracy_of(block.counts):.2%} of {int(block.counts.sum()):,}"
-    return (
-        f'<div class="wide"><table class="matrix"><caption>{inline(words)}</caption>'
-        f"<thead><tr><th>true \\ predicted</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    functions = (accuracy_of, confused_pairs, curves, mean_and_sd, row_shares, title_of)
+    environment.filters |= {function.__name__: function for function in functions} | {
+        "base64": lambda content: base64.b64encode(content).decode(),
+        "by_labels": _by_labels,
+        "code": _code,
+        "duration": lambda seconds: "" if seconds is None else str(timedelta(seconds=round(seconds))),
+        "formatted": lambda value, form: "" if value is None else format(value, form),
+        "svg": lambda figure, name: Markup(svg(figure, name)),
+    }
+    modules = {"comparisons": comparisons, "pictures": pictures}
+    return environment.get_template(template).render(
+        experiments=experiments, expressions=EXPRESSIONS, **modules, **names
     )
 
 
-def dark(share: float) -> str:
-    return "dark" if share > 0.45 else "light"
+def _by_labels(records: Sequence[Any]) -> list[tuple[list[Any], str]]:
+    """Records by labels, with words for the caption: figures of FER+ stand in no table of FER2013's."""
+    ordered = sorted(records, key=lambda record: record.data)
+    usual, other = ([one for one in ordered if (one.data == NAME) is plus] for plus in (False, True))
+    words = f"{TITLE} labels, another task than FER2013's. "
+    return [(held, caption) for held, caption in ((usual, ""), (other, words)) if held]
 
 
-def svg(figure: Figure, name: str) -> str:
-    """A figure as inline SVG whose words and axes take the page's colour; its ids are its own."""
-    content = io.StringIO()
-    salt = hashlib.sha256(name.encode()).hexdigest()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(
-            content, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )
-    drawn = content.getvalue()
-    drawn = drawn[drawn.index("<svg") :].replace(INK, "currentColor")
-    drawn = re.sub(r"<metadata>.*?</metadata>\s*", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r'<g id="[^"]*">', "<g>", drawn)  # what is referred to has salted names, these would stand twice
-    return re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-        rf'<svg role="img" aria-label="{escape(name)}" viewBox="\1">',
-        drawn,
-        count=1,
-    )
+def _code(text: str) -> Markup:
+    """Escaped text, with what stands between backquotes as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))

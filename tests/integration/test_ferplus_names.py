@@ -7,6 +7,8 @@ import pytest
 from ferplus_sets import ferplus_overrides, write_ferplus
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fer_lightning.report.experiments import gather
+
 
 def test_every_figure_of_a_run_and_of_its_evaluation_is_named_ferplus(train, run_command, tmp_path):
     write_ferplus(tmp_path)

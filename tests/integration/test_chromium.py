@@ -14,20 +14,11 @@ from contextlib import contextmanager
 import pytest
 
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.report.__main__ import report
 from fer_lightning.report.events import read_events
+from fer_lightning.report.page import write_report
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-SMALL = [
-    "data.images=210",
-    "data.batch_size=32",
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-    "draw.share=1",
-]
-SMALL += ["model=conv_shallow", "model.conv=[{filters: 6, kernel: 7, pool: 4},{filters: 4, pool: 2}]"]
-SMALL += ["model.hidden=[8]", "draw.embedding=14", "trainer.max_epochs=2"]
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +31,6 @@ def browser():
         chromium = running.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, train):
-    folder = tmp_path_factory.mktemp("runs") / "shallow"
-    ended = train(*SMALL, f"hydra.run.dir={folder}")
-    assert ended.code == 0, ended.err
-    return folder
 
 
 @contextmanager
@@ -67,14 +50,14 @@ def opened(browser, address, **settings):
 
 
 @pytest.fixture(scope="module")
-def tensorboard(run):
-    """The address of a TensorBoard on the run, as `make tensorboard` starts it."""
+def tensorboard(drawn_runs):
+    """The address of a TensorBoard on the run `deep`, as `make tensorboard` starts it."""
     command = [
         sys.executable,
         "-m",
         "tensorboard.main",
         "--logdir",
-        str(run.parent),
+        str(drawn_runs / "deep"),
         "--port",
         "0",
         "--load_fast=false",
@@ -93,8 +76,8 @@ def tensorboard(run):
         process.stderr.close()
 
 
-def test_the_images_tab_shows_every_picture_that_was_drawn(browser, tensorboard, run):
-    drawn = read_events(run / "tensorboard").pictures
+def test_the_images_tab_shows_every_picture_that_was_drawn(browser, tensorboard, drawn_runs):
+    drawn = read_events(drawn_runs / "deep" / "tensorboard").pictures
     shown = {
         "confusion_matrix/train",
         "confusion_matrix/val",
@@ -144,8 +127,8 @@ def brightness(colour: str) -> float:
     return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
 
 
-def test_the_report_reads_well_in_light_in_dark_on_a_phone_and_on_paper(browser, run, tmp_path):
-    made = report([run], tmp_path / "report")
+def test_the_report_reads_well_in_light_in_dark_on_a_phone_and_on_paper(browser, drawn_runs, tmp_path):
+    made = write_report([drawn_runs / "deep"], tmp_path / "report")
     papers = {}
     for scheme in ("light", "dark"):
         with opened(browser, made.as_uri(), color_scheme=scheme) as page:
@@ -167,8 +150,8 @@ def test_the_report_reads_well_in_light_in_dark_on_a_phone_and_on_paper(browser,
     assert papers["light"] > 200 > 60 > papers["dark"]
 
 
-def test_every_entry_of_the_contents_leads_to_its_section(browser, run, tmp_path):
-    with opened(browser, report([run], tmp_path / "report").as_uri()) as page:
+def test_every_entry_of_the_contents_leads_to_its_section(browser, drawn_runs, tmp_path):
+    with opened(browser, write_report([drawn_runs / "deep"], tmp_path / "report").as_uri()) as page:
         entries = page.locator("nav a")
         assert entries.count() == page.locator("section").count() == 10
         for number in range(entries.count()):
