@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_lightning.data.cached_faces import open_faces
 from fer_lightning.data.near_copies import near_pairs
+from fer_lightning.data.sources import open_fer2013
 
 BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
 PART = 8_000
@@ -46,7 +46,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         audit = json.loads((Path(folder) / "audit" / "audit.json").read_text())
-        images = np.array(open_faces(path, f"{folder}/cache", check_counts=False).images[:PART])
+        images = np.array(open_fer2013(path, f"{folder}/cache", check_counts=False).images[:PART])
     images = images[images.max(axis=(1, 2)) > images.min(axis=(1, 2))]
     began = time.perf_counter()
     ours = [(first, second) for first, second in near_pairs(images, THRESHOLD).pairs.tolist()]

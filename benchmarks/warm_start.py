@@ -12,9 +12,9 @@ from pathlib import Path
 
 import hydra
 
-from fer_lightning.commands import CONF
-from fer_lightning.config import plain
+from fer_lightning.cli import settings_of
 from fer_lightning.data.datamodule import FaceDataModule
+from fer_lightning.settings import CONF, TrainSettings
 
 ROUNDS = 5
 
@@ -23,11 +23,11 @@ def main() -> None:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
     path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", str(beside))
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(hydra.compose("config", ["data=fer2013", f"data.path={path}"]))["data"]
+        settings = settings_of(hydra.compose("config", ["data=fer2013", f"data.path={path}"]), TrainSettings)
 
     def start() -> float:
         begin = time.perf_counter()
-        datamodule = FaceDataModule(config, with_hog=True)
+        datamodule = FaceDataModule(settings.data, with_hog=True)
         datamodule.setup()
         datamodule.statistics()
         next(iter(datamodule.train_dataloader()))

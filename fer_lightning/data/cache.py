@@ -55,8 +55,6 @@ def cached_arrays(place: Path, fingerprint: str, build: Callable[[], Arrays]) ->
                 pass
             except _UnusableError as reason:
                 log.warning("%s: %s; the cache is built anew", file, reason)
-            for left_behind in file.parent.glob(f".{file.name}.*.partial"):  # by killed processes
-                left_behind.unlink()
             _write(file, fingerprint, build())
             return _read(file, fingerprint)
     except OSError as error:

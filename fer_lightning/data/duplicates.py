@@ -31,14 +31,20 @@ def find_duplicates(faces: Faces, threshold: float) -> "Duplicates":
     exact = copy_groups(faces.images, mirrored=False)
     first = np.unique(exact, return_index=True)[1]
     different = np.ascontiguousarray(faces.images[first])
-    numbers = {image.tobytes(): number for number, image in enumerate(different)}
-    twins = [numbers.get(image[:, ::-1].tobytes(), -1) for image in different]
-    mirrored = np.array([pair for pair in enumerate(twins) if pair[0] < pair[1]], dtype=np.int64).reshape(-1, 2)
+    mirrored = _mirrored_pairs(different)
     near = near_pairs(different, threshold)
-    others = np.array([twins[first] != second for first, second in near.pairs.tolist()], dtype=bool)
+    known = set(map(tuple, mirrored.tolist()))
+    others = np.array([tuple(pair) not in known for pair in near.pairs.tolist()], dtype=bool)
     order = np.flatnonzero(others)[np.argsort(near.correlation[others], kind="stable")]
     flat = faces.images.min(axis=(1, 2)) == faces.images.max(axis=(1, 2))
     return Duplicates(faces, threshold, exact, first, mirrored, NearPairs(*(part[order] for part in near)), flat)
+
+
+def _mirrored_pairs(images: np.ndarray) -> np.ndarray:
+    """Pairs of images that mirror each other, (P, 2), ascending. images: (N, H, W) uint8, no two equal."""
+    numbers = {image.tobytes(): number for number, image in enumerate(images)}
+    mirrors = enumerate(numbers.get(image[:, ::-1].tobytes(), -1) for image in images)
+    return np.array([pair for pair in mirrors if pair[0] < pair[1]], dtype=np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Synthetic faces: people who never lived show the seven expressions, drawn as soft-shaded cartoons without any file.
+"""Synthetic faces: soft-shaded cartoons of the seven expressions, drawn by the program without any file.
 
-An expression is a set of facial action units, as the Facial Action Coding System describes it. People differ in build,
-hair, light and pose, and in how strongly and with which units they show what they feel, so that neighbours overlap.
+An expression is a set of facial action units of the Facial Action Coding System. Faces differ in build, hair, light and
+pose, and in how strongly and with which units they show their expression, so that the classes overlap.
 """
 
 from numbers import Integral, Real
@@ -22,10 +22,10 @@ ACTION_UNITS: dict[str, dict[int, float]] = {
     "surprise": {1: 1.0, 2: 1.0, 5: 0.8, 25: 1.0, 26: 1.0},
     "neutral": {},
 }
-"""Which share of the people who show an expression uses an action unit: Ekman & Friesen's combinations (FACS, 1978),
-loosened in the manner of Du, Tao & Martinez (PNAS 2014, E1454). 1 inner and 2 outer brow up, 4 brows down and together,
-5 upper lid up, 6 cheeks up, 7 lids tight, 9 nose wrinkled, 10 upper lip up, 12 lip corners up, 15 lip corners down,
-17 chin up, 20 lips stretched, 23 lips tightened, 24 lips pressed, 25 lips parted, 26 jaw dropped, 43 lids drooping."""
+"""Share of the faces of an expression that show an action unit: Ekman & Friesen (FACS, 1978), loosened in the manner of
+Du, Tao & Martinez (PNAS 2014, E1454). 1 inner and 2 outer brow up, 4 brows down and together, 5 upper lid up, 6
+cheeks up, 7 lids tight, 9 nose wrinkled, 10 upper lip up, 12 lip corners up, 15 lip corners down, 17 chin up, 20 lips
+stretched, 23 lips tightened, 24 lips pressed, 25 lips parted, 26 jaw dropped, 43 lids drooping."""
 
 PEOPLE = {
     "skin": (0.45, 0.88), "jaw": (0.0, 0.45), "chin": (1.12, 1.3), "age": (0.0, 1.0), "iris": (0.08, 0.35),
@@ -36,7 +36,7 @@ PEOPLE = {
     "wall": (0.05, 0.95), "wall_slope": (-0.25, 0.25), "clothes": (0.1, 0.6), "harsh": (0.25, 0.5),
     "hidden_x": (-1.0, 1.0), "hidden_y": (0.1, 1.2), "thing": (0.05, 0.95),
 }  # fmt: skip
-"""Ranges of what makes a portrait someone's. Lengths in half widths of a face, from its middle; tone 0 is black."""
+"""Ranges of what differs between persons. Lengths in half widths of a face, from its middle; tone 0 is black."""
 
 MOMENT = {
     "roll": (-0.17, 0.17), "yaw": (-0.3, 0.3), "pitch": (-0.12, 0.12), "pixels": (18.0, 21.0), "x": (-1.8, 1.8),
@@ -44,21 +44,18 @@ MOMENT = {
     "cocked": (-0.05, 0.05), "lamp_x": (-0.75, 0.75), "lamp_y": (-0.6, 0.2), "bias": (0.38, 0.62),
     "contrast": (0.8, 1.2),
 }  # fmt: skip
-"""Ranges of pose, light and asymmetry at difficulty 1; difficulty stretches them. `roll`: tangent of half the angle;
-`pixels`: half width of the face; `bias`: 0.5 leaves the tones as they are."""
+"""Ranges of pose, light and asymmetry at difficulty 1, which scales them. `roll`: tangent of half the angle; `pixels`:
+half width of the face; `bias`: 0.5 leaves the tones as they are."""
 
-SMALLEST = 10 * len(EXPRESSIONS)
-"""With fewer images some split would lack an expression."""
-
-CHUNK = 16
-"""Images drawn at once: so few that they stay in the processor's cache. It changes the time, not the images."""
+SMALLEST = 10 * len(EXPRESSIONS)  # with fewer images some split would lack an expression
+CHUNK = 16  # images drawn at once, which fit in the processor's cache; it changes the time, not the images
 
 
 def synthetic_faces(n: int = 5000, seed: int = 0, label_noise: float = 0.03, difficulty: float = 1.0) -> Faces:
     """Draw `n` faces, equally many of each expression, in random order: 80 % train, 10 % val, 10 % test.
 
     label_noise: share of the training labels that are wrong, 0 to 0.5; the labels of val and test are always true.
-    difficulty: 0 has everyone face the camera in good light with the full expression; at most 1.5.
+    difficulty: from 0 (frontal faces in good light, with the full expression) to 1.5.
     The same arguments give the same bytes. Raises InputError for values out of range.
     """
     for name, value, kind, low, high in (("n", n, Integral, SMALLEST, 10**6), ("seed", seed, Integral, 0, 2**63),
@@ -68,15 +65,15 @@ def synthetic_faces(n: int = 5000, seed: int = 0, label_noise: float = 0.03, dif
             number = "a whole number" if kind is Integral else "a number"
             why = " (every split needs every expression)" if name == "n" else ""
             raise InputError(f"data=synthetic, {name}={value!r}: expected {number} from {low} to {high}{why}.")
-    order, casting, grain, mistakes = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
+    order, choice, noise, mistakes = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     expressions = order.permutation((np.arange(n) % len(EXPRESSIONS)).astype(np.uint8))
-    sitters = _sitters(expressions, difficulty, casting)
+    parameters = _parameters(expressions, difficulty, choice)
     images = np.empty((n, SIDE, SIDE), dtype=np.uint8)
     for start in range(0, n, CHUNK):
-        p = SimpleNamespace(**{name: values[start : start + CHUNK] for name, values in sitters.items()})
-        portraits = _portraits(p)
-        portraits += p.noise * grain.standard_normal(portraits.shape, dtype=np.float32)
-        images[start : start + CHUNK] = portraits.clip(0, 1) * 255 + 0.5
+        p = SimpleNamespace(**{name: values[start : start + CHUNK] for name, values in parameters.items()})
+        drawn = _draw(p)
+        drawn += p.noise * noise.standard_normal(drawn.shape, dtype=np.float32)
+        images[start : start + CHUNK] = drawn.clip(0, 1) * 255 + 0.5
     split = np.full(n, TRAIN, dtype=np.uint8)
     for expression in range(len(EXPRESSIONS)):
         rows = np.flatnonzero(expressions == expression)
@@ -89,8 +86,8 @@ def synthetic_faces(n: int = 5000, seed: int = 0, label_noise: float = 0.03, dif
     return Faces(images, labels, split, copy_groups(images), notes=(note,))
 
 
-def _sitters(expressions: np.ndarray, difficulty: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """All that is random in a portrait but its grain: name -> (n, 1, 1) float32. `auN`: action unit N, 0 to 1.2."""
+def _parameters(expressions: np.ndarray, difficulty: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The random parameters of the faces, but for their noise: name to (n, 1, 1) float32. `auN`: unit N, 0 to 1.2."""
     n = len(expressions)
 
     def between(low: float, high: float, stretch: float = 1.0) -> np.ndarray:
@@ -99,28 +96,28 @@ def _sitters(expressions: np.ndarray, difficulty: float, rng: np.random.Generato
     def some(share: float) -> np.ndarray:
         return rng.random((n, 1, 1)) < share
 
-    sitters = {name: between(*bounds) for name, bounds in PEOPLE.items()}
-    sitters |= {name: between(*bounds, difficulty) for name, bounds in MOMENT.items()}
-    sitters |= {"blur": between(0, min(0.3 * difficulty, 0.33)), "noise": between(0, 1) ** 2 * 0.05 * difficulty}
-    sitters |= {name: some(0.05 * difficulty) for name in ("glasses", "fringe", "hand", "block")}
-    sitters["bald"] = some(0.07)
-    sitters["long_hair"] = some(0.4) & ~sitters["bald"]
-    sitters["beard"] = (some(0.2) & ~sitters["long_hair"]) * between(0.3, 0.8)
-    fair = some(0.4) & (sitters["skin"] > 0.6)
-    sitters["hair"] = np.where(fair, between(0.4, 0.85), between(0.03, 0.3))
+    parameters = {name: between(*bounds) for name, bounds in PEOPLE.items()}
+    parameters |= {name: between(*bounds, difficulty) for name, bounds in MOMENT.items()}
+    parameters |= {"blur": between(0, min(0.3 * difficulty, 0.33)), "noise": between(0, 1) ** 2 * 0.05 * difficulty}
+    parameters |= {name: some(0.05 * difficulty) for name in ("glasses", "fringe", "hand", "block")}
+    parameters["bald"] = some(0.07)
+    parameters["long_hair"] = some(0.4) & ~parameters["bald"]
+    parameters["beard"] = (some(0.2) & ~parameters["long_hair"]) * between(0.3, 0.8)
+    fair = some(0.4) & (parameters["skin"] > 0.6)
+    parameters["hair"] = np.where(fair, between(0.4, 0.85), between(0.03, 0.3))
     for turn in ("roll", "yaw"):
-        sitters[turn] *= between(0, 1)  # most people hold their head nearly straight
+        parameters[turn] *= between(0, 1)  # most people hold their head nearly straight
     intensity = 1 - 0.6 * difficulty * rng.beta(1.2, 1.6, (n, 1, 1))
     for unit in sorted({unit for used in ACTION_UNITS.values() for unit in used}):
         share = np.array([ACTION_UNITS[name].get(unit, 0.0) for name in EXPRESSIONS])[expressions, None, None]
         shown = 0.5 + min(difficulty, 1) * (rng.random((n, 1, 1)) - 0.5) < share
         stray = 0.18 * difficulty * rng.beta(0.5, 2.5, (n, 1, 1))  # a face at rest is never quite still
-        sitters[f"au{unit}"] = np.maximum(shown * intensity * between(0.7, 1.3, difficulty), stray).clip(0, 1.2)
-    return {name: values.astype(np.float32) for name, values in sitters.items()}
+        parameters[f"au{unit}"] = np.maximum(shown * intensity * between(0.7, 1.3, difficulty), stray).clip(0, 1.2)
+    return {name: values.astype(np.float32) for name, values in parameters.items()}
 
 
-def _portraits(p: SimpleNamespace) -> np.ndarray:
-    """Draw the sitters `p`, back to front; returns (B, 48, 48) float32, 0 black to 1 white, without grain."""
+def _draw(p: SimpleNamespace) -> np.ndarray:
+    """Draw faces of the parameters `p`, back to front; (B, 48, 48) float32, 0 black to 1 white, without noise."""
     grid = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
     x, y = grid - p.x, grid[:, None] - p.y
     cosine, sine = (1 - p.roll * p.roll) / (1 + p.roll * p.roll), 2 * p.roll / (1 + p.roll * p.roll)

@@ -100,6 +100,7 @@ def test_soft_targets_are_shares_in_training_and_the_majority_in_validation(ferp
         (lambda lines: [*lines[:5], lines[5].replace("8", "x"), *lines[6:]], r"line 6\): 'x' is no number of votes"),
         (lambda lines: [*lines[:5], lines[5] + ",1", *lines[6:]], r"line 6\): 13 columns, expected 12"),
         (lambda lines: [*lines[:5], lines[5].replace("Training", "Tset"), *lines[6:]], r"line 6\): Usage 'Tset'"),
+        (lambda lines: [*lines[:5], lines[5].replace("8", "").replace("2,", "x,"), *lines[6:]], r"line 6\): 'x' is no"),
         (lambda lines: lines[:1], "a header, but no votes"),
         (lambda lines: [], "no column usage"),
     ],

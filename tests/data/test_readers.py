@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import zipfile
 from pathlib import Path
@@ -12,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_sets import Picture, csv_text, files_of, in_csv_order, pictures, tar_bytes, write_folder, zip_bytes
 
-from fer_lightning.data.csv_reader import _pixels
+from fer_lightning.data.csv_reader import read_csv
 from fer_lightning.data.faces import TEST, TRAIN, VAL, Faces, copy_groups
-from fer_lightning.data.fer2013 import (
-    require_official_counts,
-)
+from fer_lightning.data.fer2013 import require_official_counts
 from fer_lightning.data.reader import draw_val, read_faces
+from fer_lightning.data.sources import open_fer2013
 from fer_lightning.expressions import EXPRESSIONS
 
 SET = pictures()
@@ -182,8 +182,9 @@ def test_a_drawn_val_never_takes_the_last_picture_of_a_class():
 
 @given(st.lists(st.binary(min_size=2304, max_size=2304), min_size=1, max_size=3), st.sampled_from([" ", "  ", "\t"]))
 def test_pixels_of_a_csv_are_the_numbers_that_stand_there(rows, blank):
-    texts = [blank.join(map(str, row)) for row in rows]
-    assert [_pixels(text, "row").tobytes() for text in texts] == rows
+    lines = ["emotion,pixels", *(f"0,{blank.join(map(str, row))}" for row in rows)]
+    images, _, _ = read_csv(io.BytesIO("\n".join(lines).encode()), "set")
+    assert images.tobytes() == b"".join(rows)
 
 
 def test_images_outside_the_expressions_are_left_out_and_this_is_said(expected, tmp_path):
@@ -196,7 +197,7 @@ def test_images_outside_the_expressions_are_left_out_and_this_is_said(expected, 
 
 @pytest.fixture(scope="module")
 def real(fer2013: Path) -> Faces:
-    return read_faces(fer2013)
+    return open_fer2013(fer2013)  # read into the cache of this session
 
 
 def test_the_real_set_has_the_official_counts_and_its_known_copies(real):
