@@ -99,6 +99,13 @@ def test_files_of_version_1_give_the_logits_that_they_gave_then(name):
     assert loaded.network.temperature == 1
 
 
+def test_what_callbacks_saved_in_version_1_stands_under_their_names_of_today():
+    before = torch.load(VERSION_1 / "best.ckpt", weights_only=True)["callbacks"]
+    after = read_checkpoint(VERSION_1 / "best.ckpt")["callbacks"]
+    assert set(after) == {"EMAWeightAveraging", "History", "BestAndLastCheckpoint"}
+    assert after["BestAndLastCheckpoint"] == before["KeepBestAndLast"]
+
+
 @pytest.mark.parametrize("place", ["whole", "config", "hyper_parameters", "state_dict", "optimizer_states"])
 def test_a_malicious_pickle_in_a_checkpoint_is_refused_and_not_run(place, checkpoint, tmp_path):
     content = Malicious(tmp_path) if place == "whole" else checkpoint | {place: {"x": Malicious(tmp_path)}}
