@@ -86,7 +86,12 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
                 with stop_signals.listen(), _quiet_threads():
                     sys.argv[1:] = with_best(sys.argv[1:])
                     require_settings_only(sys.argv[1:])
-                    run()
+                    try:
+                        run()
+                    except OmegaConfBaseException as error:
+                        if stop_signals.pending:  # Stopped was raised within OmegaConf, whose clean-up then failed
+                            raise Stopped(stop_signals.pending) from error
+                        raise
             except Stopped as stopped:
                 state = stopped.advice or ("the same command starts again" if begun else "nothing was begun")
                 print(f"stopped by {stopped}; {state}", file=sys.stderr)

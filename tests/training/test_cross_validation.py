@@ -1,24 +1,24 @@
-"""Folds: stratified, copies kept together, the same each time; and a cross-validation that goes on where it stopped."""
+"""Folds: stratified, copies kept together, the same each time; and cross-validation resumed where it stopped."""
 
 import json
-import os
+import shutil
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
+from rich.console import Console
 from sklearn.model_selection import StratifiedGroupKFold
+from tiny_runs import FC, SignalAt, settings_from
 
-from fer_lightning import cross_validation
-from fer_lightning.checkpoints import read_checkpoint
-from fer_lightning.cross_validation import assign_folds, open_faces
-from fer_lightning.data import datamodule as datamodule_chapter
-from fer_lightning.data.cached_faces import open_faces as open_fer2013
+from fer_lightning.data import datamodule as datamodule_module
 from fer_lightning.data.faces import TRAIN
 from fer_lightning.errors import InputError
-from fer_lightning.history import History
+from fer_lightning.networks.weight_files import read_checkpoint
+from fer_lightning.training import cross_validation
+from fer_lightning.training.cross_validation import assign_folds, cross_validate, fold_metrics, open_shared_faces
 
-FOLDS = ["model=fc", "model.hidden=[8]", "data.images=140", "data.batch_size=32", "cv.folds=3", "draw.every=0"]
-QUICK = [*FOLDS, "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=2", "optimizer.lr=0.05"]
+QUICK = [*FC, "cv.folds=3", "draw.every=0", "trainer.max_epochs=2", "optimizer.lr=0.05"]
 
 
 def faces_with_copies(seed: int, images: int = 600) -> tuple[np.ndarray, np.ndarray]:
@@ -71,17 +71,6 @@ def test_an_expression_with_fewer_images_than_folds_is_refused_by_name():
     assert set(assign_folds(labels, np.arange(14), 4)) == {0, 1, 2, 3}
 
 
-def test_no_copy_of_a_fer2013_image_stands_on_both_sides_of_a_fold(fer2013):
-    faces = open_fer2013(fer2013)
-    rows = faces.rows(TRAIN)
-    labels, groups = faces.labels[rows], faces.copy_groups[rows]
-    assert len(np.unique(groups)) < len(rows)
-    fold_of = assign_folds(labels, groups, 5)
-    for fold in range(5):
-        assert not set(groups[fold_of == fold]) & set(groups[fold_of != fold])
-    assert unevenness(labels, fold_of, 5) <= 5
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, train):
     """A cross-validation that was never stopped."""
@@ -103,51 +92,45 @@ def test_metrics_json_holds_mean_deviation_and_each_score(whole):
 def test_folds_hold_the_training_part_alone_and_each_image_is_validated_once(whole):
     folds = [json.loads((whole / f"fold-{number}" / "metrics.json").read_text()) for number in (1, 2, 3)]
     assert all(fold["split_sizes"].keys() == {"train", "val"} for fold in folds)
-    assert sum(fold["split_sizes"]["val"] for fold in folds) == 112
-    assert all(sum(fold["split_sizes"].values()) == 112 for fold in folds)
+    assert sum(fold["split_sizes"]["val"] for fold in folds) == 56
+    assert all(sum(fold["split_sizes"].values()) == 56 for fold in folds)
 
 
 def test_the_statistics_of_a_fold_come_from_its_own_training_images(whole):
-    checkpoint = read_checkpoint(whole / "fold-2" / "checkpoints" / "best.ckpt")
-    faces = open_faces(checkpoint["config"]).faces
+    faces = open_shared_faces(settings_from(*QUICK)).faces
     rows = faces.rows(TRAIN)
     fold_of = assign_folds(faces.labels[rows], faces.copy_groups[rows], 3, 0)
-    mean = checkpoint["state_dict"]["normalization.mean"].numpy()[0]
+    weights = read_checkpoint(whole / "fold-2" / "checkpoints" / "best.ckpt")["state_dict"]
+    mean = weights["network.preprocessing.mean"].numpy()[0]
     assert np.allclose(mean, faces.images[rows[fold_of != 1]].mean(axis=0), atol=1e-3)
     assert not np.allclose(mean, faces.images[rows].mean(axis=0), atol=1e-3)
 
 
 def test_a_stopped_cross_validation_keeps_its_folds_and_ends_with_the_same_scores(whole, train, tmp_path, monkeypatch):
-    ended = History.on_train_epoch_end
-
-    def stop_in_the_second_fold(self, trainer, pl_module):
-        ended(self, trainer, pl_module)
-        if self.folder.name == "fold-2" and len(self.rows) == 2 and not stopped:
-            stopped.append(True)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    stopped: list[bool] = []
-    monkeypatch.setattr(History, "on_train_epoch_end", stop_in_the_second_fold)
-    arguments = [*QUICK, f"hydra.run.dir={tmp_path / 'stopped'}"]
-    result = train(*arguments)
+    stopping = partial(fold_metrics, callbacks=lambda number: [SignalAt(validation=1)] if number == 2 else [])
+    with monkeypatch.context() as patched:
+        patched.setattr(cross_validation, "fold_metrics", stopping)
+        result = train(*QUICK, f"hydra.run.dir={tmp_path}")
     assert result.code == 128 + signal.SIGTERM
-    assert "resume=true" in result.err
-    first = tmp_path / "stopped" / "fold-1" / "metrics.json"
+    assert f"the same command with hydra.run.dir={tmp_path} resume=true resumes" in result.err
+    first = tmp_path / "fold-1" / "metrics.json"
     before = first.stat().st_mtime_ns
-    assert not (tmp_path / "stopped" / "fold-2" / "metrics.json").exists()
-    assert train(*arguments, "resume=true").code == 0
+    assert not (tmp_path / "fold-2" / "metrics.json").exists()
+    assert train(*QUICK, "resume=true", f"hydra.run.dir={tmp_path}").code == 0
     assert first.stat().st_mtime_ns == before
-    expected, resumed = (json.loads((folder / "metrics.json").read_text()) for folder in (whole, tmp_path / "stopped"))
+    expected, resumed = (json.loads((folder / "metrics.json").read_text()) for folder in (whole, tmp_path))
     assert {**resumed, "seconds": 0} == {**expected, "seconds": 0}
 
 
-def test_all_folds_share_one_reading_of_the_data(train, tmp_path, monkeypatch):
-    read, opened = [], datamodule_chapter.open_source
-    monkeypatch.setattr(cross_validation, "_opened", {})
-    monkeypatch.setattr(datamodule_chapter, "open_source", lambda config: read.append(1) or opened(config))
-    arguments = [*QUICK[:-2], "trainer.max_epochs=1"]
-    assert train(*arguments, f"hydra.run.dir={tmp_path / 'one'}").code == 0
-    assert train(*arguments, "data.batch_size=64", f"hydra.run.dir={tmp_path / 'two'}").code == 0
+def test_all_folds_and_settings_of_batches_share_one_reading_of_the_data(tmp_path, monkeypatch):
+    read, opened = [], datamodule_module.open_faces
+    monkeypatch.setattr(datamodule_module, "open_faces", lambda settings: read.append(1) or opened(settings))
+    same = [*QUICK, "data.seed=7", "trainer.max_epochs=1"]  # faces that no other test has opened
+    for number, of_batches in enumerate([[], ["data.batch_size=16"], ["data.augment.shift=2", "data.size=24"]]):
+        settings = settings_from(*same, *of_batches)
+        cross_validate(settings, tmp_path / str(number), Console(quiet=True))
+        datamodule = open_shared_faces(settings)
+        assert (datamodule.settings, datamodule.seed) == (settings.data, settings.seed)
     assert len(read) == 1
 
 
@@ -173,3 +156,34 @@ def test_a_finished_cross_validation_is_not_overwritten_nor_mixed_with_other_set
     result = train(*QUICK, "optimizer.lr=0.5", "resume=true", f"hydra.run.dir={whole}")
     assert result.code == 2
     assert "optimizer.lr was 0.05" in result.err
+
+
+def edit_saved(folder, change) -> None:
+    """Change what cross_validation.json holds."""
+    path = folder / "cross_validation.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_saved_settings_that_lack_newer_keys_have_their_defaults(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    edit_saved(tmp_path / "run", lambda content: (content["config"].pop("ema"), content["config"]["data"].pop("size")))
+    cross_validate(settings_from(*QUICK, "resume=true"), tmp_path / "run", Console(quiet=True))
+    with pytest.raises(InputError, match=r"data.size was 48 in the cross-validation in .* and is 32 now"):
+        cross_validate(settings_from(*QUICK, "resume=true", "data.size=32"), tmp_path / "run", Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: content.update(folds="0" * 16), "the faces are not those that its folds were made of"),
+        (lambda content: content.pop("folds"), "cross_validation.json: damaged"),
+        (lambda content: content.update(config=None), "cross_validation.json: damaged"),
+    ],
+)
+def test_other_faces_and_damaged_settings_are_reported(whole, tmp_path, change, said):
+    shutil.copytree(whole, tmp_path / "run")
+    edit_saved(tmp_path / "run", change)
+    with pytest.raises(InputError, match=said):
+        cross_validate(settings_from(*QUICK, "resume=true"), tmp_path / "run", Console(quiet=True))

@@ -1,0 +1,112 @@
+"""The loggers beside TensorBoard hold what the run measured; precision `auto` is what the hardware computes in."""
+
+import contextlib
+import csv
+import importlib.util
+import shutil
+import sqlite3
+
+import pytest
+import torch
+from tiny_runs import FC, run_fit
+
+from fer_lightning.errors import InputError
+from fer_lightning.training import trainer
+
+SHORT = [*FC, "draw.every=0", "trainer.max_epochs=2"]
+QUANTITIES = ("val/accuracy", "val/loss", "train/accuracy", "train/loss")
+
+
+def needs(package):
+    missing = importlib.util.find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"{package} is not installed: pip install -e '.[{package}]'")
+
+
+def measured(folder):
+    with open(folder / "history.csv", newline="") as file:
+        return [{name: float(row[name]) for name in QUANTITIES} for row in csv.DictReader(file)]
+
+
+def test_csv_holds_every_epoch_also_of_a_resumed_run(tmp_path):
+    run_fit(tmp_path, *SHORT, "logger=csv")
+    run_fit(tmp_path, *SHORT, "logger=csv", "resume=true", "trainer.max_epochs=3")
+    kept: dict = {}  # the resumed run begins with the last epoch before it
+    for path in sorted(tmp_path.glob("csv/version_*/metrics.csv")):
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file):
+                kept.setdefault(int(row["step"]), {}).update({key: value for key, value in row.items() if value})
+    expected = measured(tmp_path)
+    assert list(kept) == [0, 1, 2]
+    for epoch, row in kept.items():
+        assert {name: float(row[name]) for name in QUANTITIES} == pytest.approx(expected[epoch], rel=1e-5)
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_a_logger_may_be_changed_on_resuming(fc_run, tmp_path):
+    shutil.copytree(fc_run, tmp_path / "run")
+    run_fit(tmp_path / "run", *SHORT, "logger=csv", "resume=true", "trainer.max_epochs=3")
+    assert len(measured(tmp_path / "run")) == 3
+
+
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_holds_every_epoch_and_the_settings(tmp_path):
+    run_fit(tmp_path, *SHORT, "logger=mlflow")
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+        kept = store.execute("select value from metrics where key = 'val/accuracy' order by step").fetchall()
+        settings = dict(store.execute("select key, value from params").fetchall())
+    assert [value for (value,) in kept] == pytest.approx([row["val/accuracy"] for row in measured(tmp_path)])
+    assert (settings["model.name"], settings["data.images"]) == ("fc", "70")
+
+
+@needs("wandb")
+@pytest.mark.filterwarnings("ignore")
+def test_weights_and_biases_gets_every_epoch_and_keeps_it_offline(tmp_path, monkeypatch):
+    from wandb.sdk.wandb_run import Run
+
+    logged, log = [], Run.log
+
+    def keep(run, data, *others, **settings):
+        logged.append(data)
+        return log(run, data, *others, **settings)
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setattr(Run, "log", keep)
+    run_fit(tmp_path, *SHORT, "logger=wandb")
+    for name in QUANTITIES:
+        values = [data[name] for data in logged if name in data]
+        assert values == pytest.approx([row[name] for row in measured(tmp_path)])
+    (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert kept.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_logger_that_is_not_installed_is_one_message(monkeypatch, tmp_path, name):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda module, *more: None if module == name else find(module, *more)
+    )
+    with pytest.raises(InputError, match=f"logger={name}: {name} is not installed"):
+        run_fit(tmp_path / "run", *SHORT, f"logger={name}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu_has_bf16", "accelerator", "expected"),
+    [
+        ((9, 0), False, "auto", "bf16-mixed"),
+        ((8, 0), False, "gpu", "bf16-mixed"),
+        ((7, 5), True, "auto", "16-mixed"),
+        ((9, 0), False, "cpu", "32-true"),
+        (None, True, "auto", "bf16-mixed"),
+        (None, True, "cpu", "bf16-mixed"),
+        (None, False, "auto", "32-true"),
+    ],
+)
+def test_precision_auto_is_what_the_hardware_computes_in(gpu, cpu_has_bf16, accelerator, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: gpu)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(trainer, "cpu_computes_in_bf16", lambda: cpu_has_bf16)
+    assert trainer.choose_precision("auto", accelerator) == expected
+    assert trainer.choose_precision("64-true", accelerator) == "64-true"
