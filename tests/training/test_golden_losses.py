@@ -4,7 +4,7 @@ import pytest
 from golden_losses import NETWORKS, STEPS, golden_losses, training_losses
 
 COMPARED = {"fc": STEPS, "conv_poster": 4, "hybrid_poster": 4}
-"""Steps; 3 of the others, which take long. As the last layer begins at zero, the third loss is the first of all layers."""
+"""Steps; 3 of the others, which take long: the third loss is the first that depends on all layers."""
 
 
 @pytest.mark.parametrize("model", NETWORKS)
