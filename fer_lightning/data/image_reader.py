@@ -109,7 +109,7 @@ def read_image(data: bytes, form: str, where: str, conversions: Counter[str]) ->
         width, height = image.size
         if width * height > MAX_IMAGE_PIXELS:
             raise InputError(f"{where}: {width}x{height} pixels; at most {MAX_IMAGE_PIXELS:,} are read")
-        if form == "JPEG" and image.mode == "L" and image.size == (SIDE, SIDE) and "exif" not in image.info:
+        if form == "JPEG" and image.mode == "L" and image.size == (SIDE, SIDE) and "exif" not in image.info:  # usual
             return image.tobytes()
         return _grey_face(image, conversions).tobytes()
     except InputError:

@@ -153,10 +153,11 @@ def test_an_epoch_shows_each_training_face_at_most_once_and_evaluation_each_exac
     assert torch.equal(evaluated, faces.images[rows].float())
 
 
-def test_order_and_augmentation_depend_on_seed_and_epoch_and_on_nothing_else(faces):
+@pytest.mark.parametrize("operations", [{}, {"flip": 0.5, "shift": 2.0}], ids=["order alone", "augmentation too"])
+def test_order_and_augmentation_depend_on_seed_and_epoch_and_on_nothing_else(operations, faces):
     def epoch(seed: int, number: int) -> torch.Tensor:
         torch.manual_seed(len(drawn))  # the global generator has no part in it
-        batches = Batches(faces, torch.arange(70), 16, seed, augment(flip=0.5, shift=2))
+        batches = Batches(faces, torch.arange(70), 16, seed, augment(**operations))
         batches.set_epoch(number)
         drawn.append(torch.cat([batch.images for batch in batches]))
         return drawn[-1]
