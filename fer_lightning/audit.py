@@ -64,9 +64,8 @@ def print_copies(console: Console, figures: dict[str, Any]) -> None:
     splits = [name for name, size in figures["splits"].items() if size]
     sizes = ", ".join(f"{name} {figures['splits'][name]:,}" for name in splits)
     table = Table(title=f"{figures['data']}, {figures['images']:,} images: {sizes}", title_justify="left")
-    table.add_column("copies:")
-    for kind in kinds:
-        table.add_column(kind, justify="right")
+    for heading in ("copies:", *kinds):
+        table.add_column(heading, justify="right" if heading in kinds else "left")
     for words, key in (("different images", "unique"), ("redundant images", "redundant")):
         table.add_row(words, *(f"{one[key]:,}" for one in kinds.values()))
     for name in splits:

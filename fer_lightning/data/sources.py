@@ -51,7 +51,9 @@ def open_faces(settings: DataSettings, check_counts: bool | None = None) -> Cach
         program = hashlib.sha256(Path(synthetic.__file__).read_bytes()).hexdigest()
         folder = cache_root(settings.cache_dir) / "synthetic-{}-{}-{}".format(*arguments)
         return _cached_faces(folder, f"{arguments} {program}", lambda: synthetic.synthetic_faces(*arguments))
-    path = fer2013_path(settings.path, settings.download)
+    path = settings.path
+    if not path or settings.download:
+        path = str(fer2013_path(path, settings.download))
     faces = open_fer2013(path, settings.cache_dir, settings.check_counts if check_counts is None else check_counts)
     if not isinstance(settings, FerPlusData):
         return faces
