@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from fer_lightning.history import History
 from fer_lightning.train import main as train
+from fer_lightning.training.history import History
 
 TRIALS, FOLDS = 5, 3
 SEARCH = ["--multirun", "sweeps=lr_reg_hidden", "model=fc", f"cv.folds={FOLDS}", "trainer.max_epochs=1"]
@@ -64,8 +64,8 @@ def main() -> None:
     for (trial, _, end), (following, begin, _) in itertools.pairwise(epochs):
         gaps["fold" if trial == following else "trial"].append(Clocks(begin.wall - end.wall, begin.cpu - end.cpu))
 
-    code = "import sys, fer_lightning.train, fer_lightning.data.datamodule as d; from fer_lightning.data.cached_faces "
-    code += "import open_faces; import torch; torch.tensor(open_faces(sys.argv[1]).images)"
+    code = "import sys, torch, fer_lightning.training.fit; from fer_lightning.data.sources import open_fer2013; "
+    code += "torch.tensor(open_fer2013(sys.argv[1]).images)"
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-c", code, path], check=True)
     process = time.perf_counter() - begin

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from fer_lightning.data.cached_faces import CachedFaces, open_faces
 from fer_lightning.data.faces import TRAIN, VAL
-from fer_lightning.history import History
+from fer_lightning.data.sources import CachedFaces, open_fer2013
 from fer_lightning.train import main as train
+from fer_lightning.training.history import History
 
 IMAGES, TRIALS, FOLDS, EPOCHS = 1500, 20, 5, 6
 OPTIONS = {
@@ -75,7 +75,7 @@ def main() -> None:
     path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", str(beside))
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "subset.csv"
-        write_subset(open_faces(path), subset)
+        write_subset(open_fer2013(path), subset)
         found = {pruner: search(subset, pruner) for pruner in OPTIONS}
     full = found["none"]
     print(f"{'pruner':12}{'pruned':>8}{'fold trainings':>16}{'of the full':>13}{'best':>10}{'behind it':>22}")

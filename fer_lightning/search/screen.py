@@ -33,7 +33,7 @@ def opening(study: Study, folds: int) -> str:
 def ending(study: Study, number: int) -> str:
     """How a trial ended: its score, its settings, and why it failed."""
     trial = next(trial for trial in study.trials() if trial.number == number)
-    settings = " ".join(f"{name}={value}" for name, value in settings_of(trial, study).items())
+    settings = " ".join(map("=".join, zip(names_of(study), values_of(trial, study), strict=True)))
     reason = f"\n  {trial.user_attrs.get('reason', '')}" if trial.state == TrialState.FAIL else ""
     return f"trial {number}: {score_of(trial, study)}  {settings}{reason}"
 
@@ -61,7 +61,7 @@ def overview(study: Study) -> RenderableType:
         done = len(study.trials()) - len(running)
         title = f"{study.name}  {time.strftime('%H:%M')}"
         table = table_of([*running[:MOST], *best_trials(study)[: MOST // 2]], study, title)
-        return Group(table, ProgressBar(study.total, done, width=40), state(study))
+        return Group(table, state(study), ProgressBar(study.total, done, width=40))
     return ""
 
 
@@ -85,18 +85,23 @@ def print_results(console: Console, study: Study) -> None:
 def table_of(trials: list[FrozenTrial], study: Study, title: str) -> Table:
     """Number, score and settings of some trials."""
     table = Table(title=title, title_justify="left")
-    for heading in ("trial", "cross-validation", *(key.rpartition(".")[2] for key in study.space.dimensions)):
+    for heading in ("trial", "cross-validation", *names_of(study)):
         table.add_column(heading, overflow="fold")
     for trial in trials:
-        table.add_row(str(trial.number), score_of(trial, study), *settings_of(trial, study).values())
+        table.add_row(str(trial.number), score_of(trial, study), *values_of(trial, study))
     return table
 
 
-def settings_of(trial: FrozenTrial, study: Study) -> dict[str, str]:
-    """What was searched by the last part of its key, numbers with four digits."""
-    values = {key: trial.params.get(key, "") for key in study.space.dimensions}
-    texts = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()}
-    return {key.rpartition(".")[2]: text if isinstance(text, str) else hydra_text(text) for key, text in texts.items()}
+def names_of(study: Study) -> list[str]:
+    """What is searched, by the last part of its key."""
+    return [key.rpartition(".")[2] for key in study.space.dimensions]
+
+
+def values_of(trial: FrozenTrial, study: Study) -> list[str]:
+    """The values of a trial, numbers with four digits."""
+    values = [trial.params.get(key, "") for key in study.space.dimensions]
+    short = [f"{value:.4g}" if isinstance(value, float) else value for value in values]
+    return [value if isinstance(value, str) else hydra_text(value) for value in short]
 
 
 def score_of(trial: FrozenTrial, study: Study) -> str:

@@ -6,7 +6,6 @@ whose process died is recognised.
 """
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -17,7 +16,7 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy import create_engine, event
+from sqlalchemy import NullPool, create_engine, event
 
 from fer_lightning.errors import InputError
 from fer_lightning.settings import SearchSettings
@@ -33,15 +32,20 @@ POSTGRES = ("postgres://", "postgresql://", "postgresql+psycopg://")
 Release: TypeAlias = Callable[[], object]
 
 
-class Locks(ABC):
-    """Locks by name, of this process among all that work on a study."""
+class Locks:
+    """Locks by name, of this process among all that work on a study.
 
-    def __init__(self) -> None:
+    take: takes a lock, waiting for it or not; returns what releases it, None where another process holds it. end: ends
+    what all locks hang on.
+    """
+
+    def __init__(self, take: Callable[[str, bool], Release | None], end: Release | None = None) -> None:
         self.held: dict[str, Release] = {}
+        self._take, self._end = take, end
 
     def acquire(self, name: str) -> None:
         """Wait for a lock and hold it until `release`, or until this process ends."""
-        release = self._take(name, wait=True)
+        release = self._take(name, True)
         assert release
         self.held[name] = release
 
@@ -51,7 +55,7 @@ class Locks(ABC):
 
     def is_free(self, name: str) -> bool:
         """Whether nobody, in this process or another, holds the lock."""
-        release = None if name in self.held else self._take(name, wait=False)
+        release = None if name in self.held else self._take(name, False)
         if release:
             release()
         return release is not None
@@ -67,59 +71,47 @@ class Locks(ABC):
 
     def close(self) -> None:
         """Release all."""
+        if self._end:
+            self._end()
+            self.held.clear()
         for name in list(self.held):
             self.release(name)
 
-    @abstractmethod
-    def _take(self, name: str, wait: bool) -> Release | None:
-        """Take a lock; returns what releases it, None where another process holds it."""
 
-
-class FileLocks(Locks):
+def file_locks(folder: Path) -> Locks:
     """Locks of the operating system on files in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
 
-    def __init__(self, folder: Path):
-        super().__init__()
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-
-    def _take(self, name: str, wait: bool) -> Release | None:
-        lock = FileLock(self.folder / f"{name}.lock")
+    def take(name: str, wait: bool) -> Release | None:
+        lock = FileLock(folder / f"{name}.lock")
         try:
             lock.acquire(blocking=wait, poll_interval=0.01)
         except Timeout:
             return None
         return lock.release
 
+    return Locks(take)
 
-class ServerLocks(Locks):
+
+def server_locks(url: str, study: str) -> Locks:
     """PostgreSQL's advisory locks, held by one connection: the server drops them when the connection ends.
 
     Where a machine vanishes without closing its connections, the server notices after a minute without an answer.
     """
+    keepalive = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+    options = {"options": keepalive, "connect_timeout": 10}
+    engine = create_engine(with_driver(url), isolation_level="AUTOCOMMIT", connect_args=options, poolclass=NullPool)
+    connection = engine.connect()
 
-    KEEPALIVE = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+    def call(function: str, name: str) -> Any:
+        key = f"fer_lightning/{study}/{name}"
+        return connection.exec_driver_sql(f"select {function}(hashtextextended(%s, 0))", (key,)).scalar()
 
-    def __init__(self, url: str, study: str):
-        super().__init__()
-        self.study = study
-        options = {"options": self.KEEPALIVE, "connect_timeout": 10}
-        self.engine = create_engine(with_driver(url), isolation_level="AUTOCOMMIT", connect_args=options)
-        self.connection = self.engine.connect()
+    def take(name: str, wait: bool) -> Release | None:
+        taken = call("pg_advisory_lock" if wait else "pg_try_advisory_lock", name)
+        return partial(call, "pg_advisory_unlock", name) if wait or taken else None
 
-    def _take(self, name: str, wait: bool) -> Release | None:
-        taken = self._call("pg_advisory_lock" if wait else "pg_try_advisory_lock", name)
-        return partial(self._call, "pg_advisory_unlock", name) if wait or taken else None
-
-    def _call(self, function: str, name: str) -> Any:
-        key = f"fer_lightning/{self.study}/{name}"
-        return self.connection.exec_driver_sql(f"select {function}(hashtextextended(%s, 0))", (key,)).scalar()
-
-    def close(self) -> None:
-        """Release all by ending the connection."""
-        self.connection.close()
-        self.engine.dispose()
-        self.held.clear()
+    return Locks(take, connection.close)
 
 
 def open_storage(settings: SearchSettings, folder: Path) -> tuple[BaseStorage, Locks]:
@@ -130,7 +122,7 @@ def open_storage(settings: SearchSettings, folder: Path) -> tuple[BaseStorage, L
     locks: Locks | None = None
     try:
         server = settings.storage.startswith(POSTGRES)
-        locks = ServerLocks(settings.storage, str(settings.study_name)) if server else FileLocks(folder / "locks")
+        locks = server_locks(settings.storage, str(settings.study_name)) if server else file_locks(folder / "locks")
         with locks.locked(ASKING):
             return _storage(settings.storage, folder), locks
     except Exception as error:

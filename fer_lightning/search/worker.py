@@ -64,7 +64,7 @@ def search(
         if best is None:
             raise InputError(f"no trial of {study.name} is complete, so there is no best setting: see {folder}")
         if settings.refit:
-            refit(study, best, console)
+            refit(study, best)
         return list(best_trials(study)[0].values)
     except (OSError, StorageInternalError, SQLAlchemyError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -137,11 +137,12 @@ def overrides_of(study: Study, trial: Trial) -> list[str]:
     ]
 
 
-def refit(study: Study, best: TrainSettings, console: Console) -> None:
+def refit(study: Study, best: TrainSettings) -> None:
     """Train on the whole training part with the best setting, validated on PublicTest, in the folder `refit`."""
+    console = Console(highlight=False)
     with study.locks.locked("refit"):
         folder = study.folder / "refit"
-        console.print(f"refit: the best setting, on the whole training part, into {folder}")
+        console.print(f"refit: the best setting, on the whole training part, into {folder}", soft_wrap=True)
         metrics = fit(best.model_copy(update={"resume": folder.exists()}), folder, console)
         console.print(
             f"refit: {metrics['val/accuracy']:.2%} on the validation split, epoch {metrics['best_epoch'] + 1}"

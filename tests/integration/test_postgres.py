@@ -15,7 +15,7 @@ from small_searches import QUICK as ONE_EPOCH
 from small_searches import in_folder, rows
 from sqlalchemy.exc import SQLAlchemyError
 
-from fer_lightning.search.storage import ServerLocks, with_driver
+from fer_lightning.search.storage import server_locks, with_driver
 
 QUICK = [word for word in ONE_EPOCH if "epochs" not in word] + ["trainer.max_epochs=3"]
 
@@ -89,16 +89,16 @@ def test_a_trial_goes_on_on_a_machine_that_does_not_see_the_folder_of_the_first(
 
 def test_locks_end_with_the_process_that_holds_them(database):
     code = (
-        "import sys, time; from fer_lightning.search.storage import ServerLocks; "
-        "locks = ServerLocks(sys.argv[1], 's'); locks.acquire('trial-0'); print('held', flush=True); time.sleep(600)"
+        "import sys, time; from fer_lightning.search.storage import server_locks; "
+        "locks = server_locks(sys.argv[1], 's'); locks.acquire('trial-0'); print('held', flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, database], stdout=subprocess.PIPE, text=True)
-    locks = ServerLocks(database, "s")
+    locks = server_locks(database, "s")
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     assert not locks.is_free("trial-0")
     assert locks.is_free("trial-1")
-    another = ServerLocks(database, "another")
+    another = server_locks(database, "another")
     assert another.is_free("trial-0")
     another.close()
     holder.send_signal(signal.SIGKILL)
@@ -115,10 +115,10 @@ def test_locks_end_with_the_process_that_holds_them(database):
 def test_a_lost_connection_is_a_lost_storage(database):
     import psycopg
 
-    locks = ServerLocks(database, "s")
-    process = locks.connection.exec_driver_sql("select pg_backend_pid()").scalar()
+    locks = server_locks(database, "s")
+    locks.acquire("trial-0")
     with psycopg.connect(database, autocommit=True) as other:
-        other.execute("select pg_terminate_backend(%s)", (process,))
+        other.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
     with pytest.raises(SQLAlchemyError, match="terminating connection"):
         locks.acquire("trial-0")
     locks.close()

@@ -1,11 +1,14 @@
 """Searches of many processes: killed at random, shared by workers, run by launchers."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from integration.forked_searches import forked
+from optuna.trial import TrialState
 from small_searches import QUICK, in_folder, rows, stored
 
 LAUNCHERS = {
@@ -73,3 +76,21 @@ def test_a_worker_takes_over_the_trial_of_one_that_was_killed_and_stays_dead(tmp
     assert [row["trial"] for row in rows(tmp_path)] == ["0", "1", "2", "3"]
     assert sorted(row["tries"] for row in rows(tmp_path)) == ["1", "1", "1", "2"]
     assert sum(result["trained"].values()) - len(result["trained"]) <= 1
+
+
+def test_ctrl_c_counts_as_no_death_and_the_same_command_goes_on(tmp_path, train):
+    words = [*QUICK, "trainer.max_epochs=200", *in_folder(tmp_path, 1)]
+    command = [sys.executable, "-m", "fer_lightning.train", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as search:
+        while not (tmp_path / "trial-0000" / "fold-1" / "checkpoints" / "last.ckpt").exists():
+            assert search.poll() is None
+            time.sleep(0.1)
+        search.send_signal(signal.SIGINT)
+        _, said = search.communicate(timeout=60)
+    assert search.returncode == 128 + signal.SIGINT
+    assert f"stopped by SIGINT; the same command goes on with the study in {tmp_path}" in said
+    (trial,) = stored(tmp_path)
+    assert (trial.state, trial.user_attrs["tries"]) == (TrialState.RUNNING, 0)
+    result = train(*words)
+    assert result.code == 0, result.err
+    assert [(row["state"], row["tries"]) for row in rows(tmp_path)] == [("COMPLETE", "1")]

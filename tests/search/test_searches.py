@@ -176,6 +176,7 @@ def test_several_objectives_and_a_refit(train, tmp_path):
 REFUSED = [
     (["optimizer.lrr=interval(0, 1)"], "optimizer.lrr: no such setting. Did you mean optimizer.lr"),
     (["optimizer.lr=interval(-1, 1)"], "optimizer.lr=-1.0: expected a number above 0"),
+    (["model.dropout=interval(0, 1.5)"], "model.dropout=1.5: expected a number of at least 0 and below 1"),
     (["optimizer.lr=interval(1, 0)"], "not a dimension that can be searched"),
     (["optimizer.lr=0.1", "optimizer.weight_decay=0", "model.hidden=[8]"], "the search space is empty"),
     (["sweeps=lr_reg"], "Did you mean lr_reg_hidden?"),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-import yaml
 from hydra_plugins.fer_search.sweeper import read_space
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
@@ -14,39 +13,13 @@ from small_searches import rows
 
 from fer_lightning.cli import settings_of
 from fer_lightning.errors import InputError
+from fer_lightning.search.results import best_trials
 from fer_lightning.search.samplers import build_pruner, build_sampler
-from fer_lightning.search.study import Study
-from fer_lightning.settings import CONF, SearchSettings, TrainSettings
+from fer_lightning.search.study import Outcome, Study
+from fer_lightning.settings import VERSION, TrainSettings
 
 STUDY_V1 = Path(__file__).parent / "study_v1"
 """Written by the code before settings had a version: two trials done, the third killed in its second fold."""
-
-SPACE = read_space({"optimizer.lr": "tag(log, interval(0.1, 1))", "model.dropout": "interval(0, 1)"}, [])
-
-
-@pytest.fixture(scope="module")
-def train_settings(compose) -> TrainSettings:
-    return settings_of(compose("model=fc"), TrainSettings)
-
-
-@pytest.fixture
-def open_study(train_settings):
-    """Opens a study as another process would, whatever is asked of it; all are closed in the end."""
-    opened = []
-
-    def open_one(folder: Path, **changed) -> Study:
-        opened.append(Study(folder, search_settings(**changed), SPACE, train_settings))
-        return opened[-1]
-
-    yield open_one
-    for study in opened:
-        study.close()
-
-
-def search_settings(**changed) -> SearchSettings:
-    usual = yaml.safe_load((CONF / "hydra" / "sweeper" / "study.yaml").read_text())
-    values = {key: value for key, value in usual.items() if key[0] != "_"}
-    return SearchSettings(**{**values, "sampler": "random", **changed})
 
 
 def test_a_trial_whose_process_died_is_the_next_one_as_itself(open_study, tmp_path):
@@ -95,18 +68,38 @@ def test_a_trial_stopped_on_purpose_has_not_died(open_study, tmp_path):
         study.leave(trial, died=False)
 
 
-def test_a_study_has_one_space_and_one_set_of_settings(open_study, tmp_path, train_settings, compose):
-    open_study(tmp_path)
+def test_a_study_has_one_space_and_one_set_of_settings(
+    open_study, tmp_path, train_settings, search_settings, space, compose
+):
+    assert open_study(tmp_path).study.user_attrs["search"]["settings_version"] == VERSION
     other = read_space({"optimizer.lr": "interval(0.1, 1)", "model.dropout": "interval(0, 1)"}, [])
     with pytest.raises(InputError, match=r"space.optimizer.lr was .*FloatDistribution.* in the study"):
         Study(tmp_path, search_settings(), other, train_settings)
     with pytest.raises(InputError, match=r"objectives was \['accuracy'\] in the study .* and is \['loss'\] now"):
-        Study(tmp_path, search_settings(objectives=["loss"]), SPACE, train_settings)
+        Study(tmp_path, search_settings(objectives=["loss"]), space, train_settings)
     longer = settings_of(compose("model=fc", "trainer.max_epochs=31"), TrainSettings)
     with pytest.raises(InputError, match=r"trainer.max_epochs was 30 in the study .* and is 31 now"):
-        Study(tmp_path, search_settings(), SPACE, longer)
+        Study(tmp_path, search_settings(), space, longer)
     free = settings_of(compose("model=fc", "draw.every=0", "checkpoint_minutes=1", "data.cache_dir=c"), TrainSettings)
-    Study(tmp_path, search_settings(), SPACE, free).close()
+    Study(tmp_path, search_settings(), space, free).close()
+
+
+@pytest.mark.parametrize(
+    ("objectives", "values", "best"),
+    [
+        (["accuracy"], [[0.3], [0.5], [0.4]], [1, 2, 0]),
+        (["loss"], [[0.3], [0.5], [0.4]], [0, 2, 1]),
+        (["accuracy", "parameters"], [[0.3, 10], [0.5, 30], [0.3, 20], [0.4, 20]], [1, 3, 0]),
+    ],
+)
+def test_the_best_trials_are_those_of_the_first_objective_or_the_pareto_front(
+    open_study, tmp_path, objectives, values, best
+):
+    study = open_study(tmp_path, objectives=objectives, pruner="none", storage="journal")
+    for value in values:
+        study.tell(study.ask(), Outcome("COMPLETE", value))
+    study.tell(study.ask(), Outcome("FAIL"))
+    assert [trial.number for trial in best_trials(study)] == best
 
 
 def test_trials_without_their_study_are_not_mixed_with_new_ones(open_study, tmp_path):
@@ -116,7 +109,7 @@ def test_trials_without_their_study_are_not_mixed_with_new_ones(open_study, tmp_
 
 
 @pytest.mark.parametrize("sampler", ["cmaes", "gp", "random", "tpe"])
-def test_a_sampler_draws_by_seed_and_trial_number(sampler):
+def test_a_sampler_draws_by_seed_and_trial_number(search_settings, sampler):
     if sampler == "cmaes":
         pytest.importorskip("cmaes", reason="the package cmaes is not installed")
 
@@ -128,7 +121,7 @@ def test_a_sampler_draws_by_seed_and_trial_number(sampler):
     assert len({drawn(0, 0), drawn(0, 1), drawn(1, 0)}) == 3
 
 
-def test_a_pruner_refuses_options_that_it_does_not_have():
+def test_a_pruner_refuses_options_that_it_does_not_have(search_settings):
     settings = search_settings(pruner="median", pruner_options={"n_warm": 3})
     with pytest.raises(InputError, match=r"hydra.sweeper.pruner_options=\{'n_warm': 3\}: median: .*n_warm"):
         build_pruner(settings, folds=5, epochs=10)
