@@ -41,7 +41,13 @@ def passed() -> list[str]:
     from fer_lightning.networks import build_network
     from fer_lightning.settings import TrainSettings, defaults, restore
 
-    names = {"data": "fer2013", "model": "hybrid_poster", "optimizer": "sgd", "schedule": "constant", "logger": "tensorboard"}
+    names = {
+        "data": "fer2013",
+        "model": "hybrid_poster",
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "logger": "tensorboard",
+    }
     values: dict[str, Any] = {group: defaults(group, name) for group, name in names.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "faces.zip"

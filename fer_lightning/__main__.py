@@ -1,4 +1,4 @@
-"""The commands, one line each: `python -m fer_lightning`, or `fer` once installed. `fer COMMAND ...` runs one of them."""
+"""`fer` (or `python -m fer_lightning`) lists the commands; `fer COMMAND ...` runs one."""
 
 import sys
 from importlib import import_module

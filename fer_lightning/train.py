@@ -60,6 +60,7 @@ def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> No
 
 @hydra_command("config", TrainSettings)
 def main(settings: TrainSettings, invocation: Invocation) -> float:
+    """Train; when stopped, say what is kept and how to go on."""
     try:
         return train(settings, invocation)
     except Stopped as stopped:

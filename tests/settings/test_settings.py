@@ -152,7 +152,7 @@ FROM_1_OR_NULL = ([0, 1.5, True], [1, None], "a whole number of 1 or more, or nu
 FROM_0_OR_NULL = ([-1, 1.5, True], [0, None], "a whole number of 0 or more, or null")
 POSITIVE = ([0, -1.0, "1", True, None], [1e-9, 3], "a number above 0")
 AT_LEAST_0 = ([-1e-9, "1", True, None], [0, 0.5, 100], "a number of at least 0")
-TRAINER = {"benchmark", "detect_anomaly", "inference_mode", "sync_batchnorm", "use_distributed_sampler"}
+TRAINER = ("benchmark", "detect_anomaly", "inference_mode", "sync_batchnorm", "use_distributed_sampler")
 BATCHES = (["x", True, [1]], [3, 0.5, None], "a number of batches, or a share")
 
 RANGES: dict[str, dict[str, tuple[list[Any], list[Any], str]]] = {
