@@ -87,9 +87,7 @@ class BestAndLastCheckpoint(Checkpoint):
         return time.monotonic() - self._saved_at >= 60 * (min(self.minutes, 1) if before_validation else self.minutes)
 
     def _save_last(self, trainer: Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.save()  # flush: a killed run's curves must reach as far as its checkpoint
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.folder / LAST)  # loggers need no flush: Lightning does it whenever it logs
         self._saved_at = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
