@@ -15,20 +15,14 @@ from fer_lightning.settings.groups import (
     LoggerSettings,
     ModelSettings,
     OptimizerSettings,
-    SyntheticData,
-    TrainerSettings,
-)
-from fer_lightning.settings.validation import (
     OptionalText,
     Seed,
-    Settings,
     Switch,
+    SyntheticData,
     Text,
-    conflict,
-    expected,
-    number,
-    whole,
+    TrainerSettings,
 )
+from fer_lightning.settings.validation import Settings, conflict, expected, number, whole
 
 
 class EarlyStoppingSettings(Settings):

@@ -6,17 +6,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from fer_lightning.settings.validation import (
-    OptionalSwitch,
-    OptionalText,
-    Seed,
-    Settings,
-    Switch,
-    Text,
-    expected,
-    number,
-    whole,
-)
+from fer_lightning.settings.validation import Settings, expected, number, whole
+
+Seed: TypeAlias = Annotated[int, whole(0, 2**32 - 1)]
+Switch: TypeAlias = Annotated[bool, expected("true or false")]
+OptionalSwitch: TypeAlias = Annotated[bool | None, expected("true, false or null")]
+Text: TypeAlias = Annotated[str, expected("text")]
+OptionalText: TypeAlias = Annotated[str | None, expected("text, or null")]
 
 
 class HogSettings(Settings):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, WrapValidator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -70,13 +70,6 @@ def number(
 def conflict(words: str) -> PydanticCustomError:
     """What a validator of a whole model raises: words that begin with the key."""
     return PydanticCustomError("conflict", "{words}", {"words": words})
-
-
-Seed: TypeAlias = Annotated[int, whole(0, 2**32 - 1)]
-Switch: TypeAlias = Annotated[bool, expected("true or false")]
-OptionalSwitch: TypeAlias = Annotated[bool | None, expected("true, false or null")]
-Text: TypeAlias = Annotated[str, expected("text")]
-OptionalText: TypeAlias = Annotated[str | None, expected("text, or null")]
 
 
 def parse(model: type[S], values: Mapping[Any, Any], prefix: str = "") -> S:
