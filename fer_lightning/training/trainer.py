@@ -115,6 +115,7 @@ def build_loggers(settings: LoggerSettings, folder: Path, prefix: str) -> list[L
     if isinstance(settings, MlflowLogger):
         address = settings.tracking_uri or f"sqlite:///{(folder / 'mlflow.db').absolute()}"
         return [board, MLFlowLogger(settings.experiment, run_name=folder.name, tracking_uri=address, prefix=prefix)]
+    importlib.import_module("wandb").finish()  # the run of an earlier fold or trial, which the logger would reuse
     offline, project = settings.offline, settings.project
     return [board, WandbLogger(folder.name, save_dir=folder, offline=offline, project=project, prefix=prefix)]
 

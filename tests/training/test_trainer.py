@@ -5,6 +5,7 @@ import csv
 import importlib.util
 import shutil
 import sqlite3
+import time
 
 import pytest
 import torch
@@ -61,7 +62,8 @@ def test_mlflow_holds_every_epoch_and_the_settings(tmp_path):
 
 @needs("wandb")
 @pytest.mark.filterwarnings("ignore")
-def test_weights_and_biases_gets_every_epoch_and_keeps_it_offline(tmp_path, monkeypatch):
+def test_weights_and_biases_gets_every_epoch_of_each_run_and_keeps_it_offline(tmp_path, monkeypatch):
+    import wandb
     from wandb.sdk.wandb_run import Run
 
     logged, log = [], Run.log
@@ -72,12 +74,19 @@ def test_weights_and_biases_gets_every_epoch_and_keeps_it_offline(tmp_path, monk
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setattr(Run, "log", keep)
-    run_fit(tmp_path, *SHORT, "logger=wandb")
-    for name in QUANTITIES:
-        values = [data[name] for data in logged if name in data]
-        assert values == pytest.approx([row[name] for row in measured(tmp_path)])
-    (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    assert kept.stat().st_size > 1000
+    for run in ("first", "second"):  # as folds of a cross-validation, in one process
+        logged.clear()
+        run_fit(tmp_path / run, *SHORT, "logger=wandb", f"seed={len(run)}")
+        for name in QUANTITIES:
+            values = [data[name] for data in logged if name in data]
+            assert values == pytest.approx([row[name] for row in measured(tmp_path / run)])
+    wandb.finish()
+    for run in ("first", "second"):
+        (kept,) = (tmp_path / run).glob("wandb/offline-run-*/run-*.wandb")
+        end = time.monotonic() + 30
+        while kept.stat().st_size < 1000:  # wandb's own process writes it
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
