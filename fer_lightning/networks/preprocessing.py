@@ -49,10 +49,11 @@ class Preprocessing(nn.Module):
             faces = faces if faces.is_floating_point() else faces.float()
             if self.with_hog:
                 features = hog(faces[:, 0], **dict(self.inputs.hog)) if features is None else features
-                features = (features - self.hog_mean) / self.hog_std
+                features = ((features - self.hog_mean) / self.hog_std).to(self.std.dtype)
             images = self._resize(faces)
             images = images.expand(-1, self.inputs.channels, -1, -1) if self.inputs.channels > 1 else images
-            return (images - self.mean) / self.std, features if self.with_hog else None
+            images = ((images - self.mean) / self.std).to(self.std.dtype)  # of the weights, where all are 16-bit
+            return images, features if self.with_hog else None
 
     def _resize(self, images: Tensor) -> Tensor:
         size = self.inputs.size

@@ -132,3 +132,11 @@ def test_probabilities_are_those_of_the_logits_divided_by_the_temperature(networ
     torch.testing.assert_close(net.probabilities(faces), net(faces).softmax(1))
     net.temperature.fill_(2.0)
     torch.testing.assert_close(net.probabilities(faces), (net(faces) / 2).softmax(1))
+
+
+@pytest.mark.parametrize("model", ["fc", "hybrid_poster"])
+def test_a_network_in_16_bits_takes_faces_of_any_type(network, model):
+    halved = network(f"model={model}").bfloat16()
+    faces = torch.randint(0, 256, (2, 1, 48, 48), dtype=torch.uint8)
+    for given in (faces, faces.float(), faces.bfloat16()):
+        assert halved(given).dtype == torch.bfloat16
