@@ -19,9 +19,10 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fer_lightning.cli.paths import literal_paths
 from fer_lightning.cli.untrusted import require_settings_only, with_best
 from fer_lightning.errors import InputError, disk_message, near_misses
-from fer_lightning.settings import CONF, S, TrainSettings, flatten, parse
+from fer_lightning.settings import CONF, S, TrainSettings, flatten, parse, path_keys
 from fer_lightning.signals import Stopped, stop_signals
 
 BAD_INPUT = 2
@@ -57,14 +58,14 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
     """
 
     def decorate(task: Callable[[S, Invocation], Any]) -> Callable[[], None]:
-        begun = False
+        begun, typed = False, list[str]()
 
         @functools.wraps(task)
         def job(config: DictConfig) -> Any:
             nonlocal begun
             begun = True
             try:
-                invocation = _invocation(config, task.__module__)
+                invocation = _invocation(config, task.__module__, typed)
                 _refuse_without_effect(model)
                 return task(settings_of(config, model), invocation)
             except (InputError, OSError) as error:  # here, since Hydra would print a line of its own first
@@ -76,7 +77,7 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
 
         def main() -> None:
             nonlocal begun
-            begun = False
+            begun, typed[:] = False, sys.argv[1:]
             os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach this function, not Hydra's printer
             try:
                 if {"-h", "--help"} & set(sys.argv[1:]):
@@ -84,7 +85,9 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
 
                     return print_help(config_name, sys.argv[1:], model.DATA_KEYS)
                 with stop_signals.listen(), _quiet_threads():
-                    sys.argv[1:] = with_best(sys.argv[1:])
+                    words = with_best(sys.argv[1:])
+                    multirun = bool({"-m", "--multirun"} & set(words))
+                    sys.argv[1:] = literal_paths(words, path_keys(model), multirun)
                     require_settings_only(sys.argv[1:])
                     try:
                         run()
@@ -145,13 +148,13 @@ def print_config() -> None:
     hydra_command("config", TrainSettings)(show)()
 
 
-def _invocation(config: DictConfig, module: str) -> Invocation:
+def _invocation(config: DictConfig, module: str, typed: list[str]) -> Invocation:
     given = HydraConfig.get()
     name = module if module != "__main__" else f"fer_lightning.{Path(sys.argv[0]).stem}"
     return Invocation(
         folder=Path(given.runtime.output_dir),
         chosen=any(override.startswith("hydra.run.dir=") for override in given.overrides.hydra),
-        command=f"python -m {name} {shlex.join(sys.argv[1:])}",
+        command=f"python -m {name} {shlex.join(typed or sys.argv[1:])}",
         composed=config,
     )
 

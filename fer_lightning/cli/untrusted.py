@@ -32,7 +32,7 @@ def with_best(arguments: list[str]) -> list[str]:
         if name.lstrip("+") != "best":
             words.append(word)
             continue
-        overrides = best_overrides(Path(path))
+        overrides = best_overrides(Path(path).expanduser())
         words += [override for override in overrides if override.partition("=")[0].lstrip("+") not in given]
     return words
 

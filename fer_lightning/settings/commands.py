@@ -11,6 +11,7 @@ from fer_lightning.settings.groups import (
     DataSettings,
     Fer2013Data,
     FerPlusData,
+    FilePath,
     InputSettings,
     LoggerSettings,
     ModelSettings,
@@ -22,7 +23,7 @@ from fer_lightning.settings.groups import (
     Text,
     TrainerSettings,
 )
-from fer_lightning.settings.validation import Settings, conflict, expected, number, whole
+from fer_lightning.settings.validation import IS_PATH, Settings, conflict, expected, number, whole
 
 
 class EarlyStoppingSettings(Settings):
@@ -74,6 +75,7 @@ class EvaluateSettings(Settings):
     checkpoint: Annotated[
         str | list[str],
         expected("a checkpoint, or several as in '[a.ckpt,b.ckpt]'", lambda value: bool(value) and all(value)),
+        IS_PATH,
     ]
     split: Literal["train", "val", "test"]
     tta: Literal["none", "flip", "tencrop"]
@@ -81,7 +83,7 @@ class EvaluateSettings(Settings):
         float | Literal["val"] | None,
         expected("val, a number above 0, or null", lambda value: value in (None, "val") or value > 0),
     ]
-    compare: Annotated[str | None, expected("the path of an evaluation.json, or null")]
+    compare: Annotated[str | None, expected("the path of an evaluation.json, or null"), IS_PATH]
     device: Literal["auto", "cpu", "cuda"]
 
 
@@ -108,12 +110,12 @@ class DreamSettings(Settings):
 class DataPlaces(Settings):
     """Where the data of a checkpoint's training is now; None: where it was."""
 
-    path: OptionalText
-    cache_dir: OptionalText
+    path: FilePath
+    cache_dir: FilePath
 
 
 class VisualizeSettings(Settings):
-    checkpoint: Annotated[str, expected("a checkpoint such as runs/R/checkpoints/best.ckpt")]
+    checkpoint: Annotated[str, expected("a checkpoint such as runs/R/checkpoints/best.ckpt"), IS_PATH]
     layer: OptionalText
     channel: Annotated[int | None, whole(0, null=True)]
     images: Annotated[int, whole(1)]

@@ -6,13 +6,14 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from fer_lightning.settings.validation import Settings, expected, number, whole
+from fer_lightning.settings.validation import IS_PATH, Settings, expected, number, whole
 
 Seed: TypeAlias = Annotated[int, whole(0, 2**32 - 1)]
 Switch: TypeAlias = Annotated[bool, expected("true or false")]
 OptionalSwitch: TypeAlias = Annotated[bool | None, expected("true, false or null")]
 Text: TypeAlias = Annotated[str, expected("text")]
 OptionalText: TypeAlias = Annotated[str | None, expected("text, or null")]
+FilePath: TypeAlias = Annotated[str | None, expected("text, or null"), IS_PATH]
 
 
 class HogSettings(Settings):
@@ -49,8 +50,8 @@ class InputSettings(Settings):
 
 
 class _Data(InputSettings):
-    path: OptionalText
-    cache_dir: OptionalText
+    path: FilePath
+    cache_dir: FilePath
     batch_size: Annotated[int, whole(2)]
     unique: Switch
     augment: AugmentSettings
@@ -77,7 +78,7 @@ class FerPlusData(_Data):
     name: Literal["ferplus"]
     check_counts: Switch
     download: Switch
-    votes: OptionalText
+    votes: FilePath
     soft: Switch
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, WrapValidator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -32,7 +32,24 @@ class Settings(BaseModel):
 UNIONS = frozenset({"data", "model", "optimizer", "schedule", "logger"})
 """Fields with a choice of models, by `name` or `kind`: pydantic puts the choice into the location of an error."""
 
+IS_PATH = "path"
+"""Mark of the settings that are paths: the command line takes their values literally."""
+
 S = TypeVar("S", bound=Settings)
+
+
+def path_keys(model: type[Settings]) -> set[str]:
+    """The dotted keys of a model's settings that are paths."""
+    keys = {name for name, field in model.model_fields.items() if IS_PATH in field.metadata}
+    for name, field in model.model_fields.items():
+        keys |= {f"{name}.{key}" for inner in _models(field.annotation) for key in path_keys(inner)}
+    return keys
+
+
+def _models(annotation: Any) -> list[type[Settings]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
 
 
 def expected(words: str, holds: Callable[[Any], bool] = lambda _: True) -> WrapValidator:
