@@ -32,7 +32,7 @@ def _literal(word: str, keys: Collection[str], multirun: bool) -> str:
         return word
     if not exists(value):
         if key == LIST and value.startswith("[") and value.endswith("]"):
-            return f"{key}=[{','.join(quoted(part.strip()) for part in value[1:-1].split(','))}]"
+            return f"{key}=[{','.join(quoted(part.strip()) for part in value[1:-1].split(',') if part.strip())}]"
         if multirun and "," in value and key not in HYDRA_PATHS:
             return f"{key}={','.join(quoted(part) for part in value.split(','))}"
     return f"{key}={quoted(value)}"

@@ -46,6 +46,7 @@ def test_expressions_and_other_words_stay_as_they_are(word):
 def test_lists_and_sweeps_are_split_where_no_such_file_exists(tmp_path, monkeypatch):
     keys = {"checkpoint", "data.path"}
     assert literal_paths(["checkpoint=[a b.ckpt, c.ckpt]"], keys, False) == ["checkpoint=['a b.ckpt','c.ckpt']"]
+    assert literal_paths(["checkpoint=[]"], keys, False) == ["checkpoint=[]"]
     assert literal_paths(["data.path=a.csv,b.csv"], keys, True) == ["data.path='a.csv','b.csv'"]
     assert literal_paths(["data.path=a.csv,b.csv"], keys, False) == ["data.path='a.csv,b.csv'"]
     monkeypatch.chdir(tmp_path)
