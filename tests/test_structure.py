@@ -21,13 +21,14 @@ MAY_REACH = {
     # folder: what its modules may import, directly or through others
     "hog": ROOT,
     "cli": ROOT,
+    "weights": ROOT,
     "networks": ROOT | {"hog"},
     "data": ROOT | {"hog"},
     "figures": ROOT,
     "training": ROOT | {"hog", "data", "networks", "figures"},
-    "evaluation": ROOT | {"hog", "data", "networks", "figures"},
+    "evaluation": ROOT | {"hog", "data", "networks", "figures", "weights"},
     "search": ROOT | {"hog", "data", "networks", "figures", "training"},
-    "report": ROOT | {"hog", "data", "networks", "figures", "evaluation", "cli"},
+    "report": ROOT | {"hog", "data", "networks", "figures", "evaluation", "cli", "weights"},
 }
 MAY_IMPORT = {
     # package of others: where it may be imported; elsewhere it may not even be reached
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "hydra": {"cli"},
     "optuna": {"search"},
 }
-NEVER_LIGHTNING = {"networks", "figures", "evaluation", "report", "cli", "visualize"}
+NEVER_LIGHTNING = {"networks", "weights", "figures", "evaluation", "report", "cli", "visualize"}
 
 
 def name_of(file: Path) -> str:
