@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweeper.storage")
 """Settings of Hydra's own that are paths, or addresses of databases."""
 
-LIST = "checkpoint"
-"""The setting that may be a list of paths."""
+LISTS = ("checkpoint", "data.soft_labels")
+"""Settings that may be lists of paths."""
 
 _EXPRESSION = re.compile(r"""null|'.*'|".*"|(choice|glob|sort|shuffle)\(.*\)|.*\$\{.*""", re.DOTALL)
 
@@ -31,7 +31,7 @@ def _literal(word: str, keys: Collection[str], multirun: bool) -> str:
     if not equals or key.lstrip("+") not in (*keys, *HYDRA_PATHS) or not value or _EXPRESSION.fullmatch(value):
         return word
     if not exists(value):
-        if key == LIST and value.startswith("[") and value.endswith("]"):
+        if key in LISTS and value.startswith("[") and value.endswith("]"):
             return f"{key}=[{','.join(quoted(part.strip()) for part in value[1:-1].split(',') if part.strip())}]"
         if multirun and "," in value and key not in HYDRA_PATHS:
             return f"{key}={','.join(quoted(part) for part in value.split(','))}"

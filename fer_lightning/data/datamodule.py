@@ -1,6 +1,7 @@
 """FaceDataModule: one set of faces, its splits, its statistics and its cached HOG, in memory and on the device."""
 
 import copy
+from dataclasses import replace
 
 import lightning
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, unique_training_rows
 from fer_lightning.data.loader import Batches, FaceTensors
+from fer_lightning.data.soft_labels import soft_targets
 from fer_lightning.data.sources import CachedFaces, cached_hog, open_faces
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -61,6 +63,11 @@ class FaceDataModule(lightning.LightningDataModule):
                 f"left out: {held_out:,} copies of val or test images, {repeated:,} further copies.",
             )
             self.rows[TRAIN] = torch.from_numpy(kept)
+        if self.settings.soft_labels:
+            rows = self.rows[TRAIN].numpy()
+            targets, note = soft_targets(faces, rows, self.settings.soft_labels, self.settings.soft_weight)
+            self.tensors = replace(self.tensors, shares=torch.from_numpy(targets))
+            self.notes += (note,)
 
     def fold(self, train_rows: np.ndarray, val_rows: np.ndarray) -> "FaceDataModule":
         """The same faces in memory with other rows to train and validate on; there is no test split in a fold."""

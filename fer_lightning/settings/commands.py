@@ -66,6 +66,15 @@ class TrainSettings(Settings):
     draw: DrawSettings
     cv: CrossValidationSettings
 
+    @model_validator(mode="after")
+    def _folds_keep_their_images_apart(self) -> Self:
+        if self.cv.folds and self.data.soft_labels:
+            raise conflict(
+                "cv.folds: not with data.soft_labels, whose predictions come from networks that were trained on the "
+                "images that a fold validates. Give one of the two"
+            )
+        return self
+
 
 class EvaluateSettings(Settings):
     DATA_KEYS = {"path", "votes", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}

@@ -13,6 +13,11 @@ Switch: TypeAlias = Annotated[bool, expected("true or false")]
 OptionalSwitch: TypeAlias = Annotated[bool | None, expected("true, false or null")]
 Text: TypeAlias = Annotated[str, expected("text")]
 OptionalText: TypeAlias = Annotated[str | None, expected("text, or null")]
+FilePaths: TypeAlias = Annotated[
+    str | list[str] | None,
+    expected("a file, or several as in '[a.npz,b.npz]', or null", lambda value: value is None or all(value or [""])),
+    IS_PATH,
+]
 FilePath: TypeAlias = Annotated[str | None, expected("text, or null"), IS_PATH]
 
 
@@ -54,6 +59,8 @@ class _Data(InputSettings):
     cache_dir: FilePath
     batch_size: Annotated[int, whole(2)]
     unique: Switch
+    soft_labels: FilePaths
+    soft_weight: Annotated[float, number(0, 1)]
     augment: AugmentSettings
 
     @property

@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
 
-from fer_lightning.data.datamodule import FaceDataModule
+from fer_lightning.data.datamodule import EVALUATION_BATCH, FaceDataModule
 from fer_lightning.data.faces import TRAIN
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
+from fer_lightning.data.soft_labels import PREDICTIONS, write_predictions
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.files import write_json
 from fer_lightning.networks import build_network
+from fer_lightning.networks.weight_files import load_network
 from fer_lightning.settings import VERSION, DataSettings, TrainSettings, dump, require_same, restore
-from fer_lightning.training.checkpoints import LAST
+from fer_lightning.training.checkpoints import BEST, LAST
 from fer_lightning.training.fit import fit
 from fer_lightning.training.resume import MAY_CHANGE_IN_A_RUN, METRICS, require_no_run
 
@@ -73,6 +76,8 @@ def cross_validate(
 ) -> dict[str, Any]:
     """Train each fold in `folder`/fold-K and write mean, standard deviation and each fold's score to metrics.json.
 
+    predictions.npz gets what each fold's best network predicts for the images that it validates (`data.soft_labels`).
+
     With `resume`, finished folds are left as they are and an unfinished one is resumed. begin: as of `fit`. Raises
     InputError where `folder` holds a run that is not to be resumed, or was begun with other settings or other faces.
     """
@@ -83,6 +88,7 @@ def cross_validate(
     for number, metrics in fold_metrics(settings, folder, datamodule, console, begin=begin):
         console.print(f"fold {number} of {settings.cv.folds}: {metrics['val/accuracy']:.2%}")
         scores.append(metrics)
+    predict_folds(settings, folder, datamodule)
     metrics = {"model": settings.model.name, "data": settings.data.name, "seed": settings.seed, **summary(scores)}
     names = [name for name in metrics if name.startswith("cv/")]
     write_json(folder / METRICS, prefixed(metrics, names, prefix_of(settings.data.name)))
@@ -113,6 +119,26 @@ def fold_metrics(
         fold = datamodule.fold(rows[~validated], rows[validated])
         again = settings.model_copy(update={"resume": begun})
         yield number, fit(again, place, console, fold, callbacks(number), begin)
+
+
+@torch.inference_mode()
+def predict_folds(settings: TrainSettings, folder: Path, datamodule: FaceDataModule) -> None:
+    """Write predictions.npz: each training image's probabilities by the best network of the fold that validates it.
+
+    They are the mean over the face and its mirror image.
+    """
+    assert datamodule.faces is not None
+    rows, fold_of = datamodule.rows[TRAIN], folds_of(settings, datamodule)
+    probabilities = torch.empty(len(rows), len(EXPRESSIONS))
+    for number in range(settings.cv.folds):
+        best = folder / f"fold-{number + 1}" / "checkpoints" / BEST
+        network = load_network(best).network
+        for places in torch.from_numpy(np.flatnonzero(fold_of == number)).split(EVALUATION_BATCH):
+            faces = datamodule.loaded.images[rows[places]].cpu()
+            probabilities[places] = (network.probabilities(faces) + network.probabilities(faces.flip(-1))) / 2
+    write_predictions(
+        folder / PREDICTIONS, rows.numpy(), fold_of + 1, probabilities.numpy(), datamodule.faces.fingerprint
+    )
 
 
 def folds_of(settings: TrainSettings, datamodule: FaceDataModule) -> np.ndarray:

@@ -16,7 +16,7 @@ NAMES = [
 
 
 def test_every_setting_that_is_a_path_is_known():
-    data = {"data.path", "data.votes", "data.cache_dir"}
+    data = {"data.path", "data.votes", "data.cache_dir", "data.soft_labels"}
     assert path_keys(TrainSettings) == data
     assert path_keys(EvaluateSettings) == data | {"checkpoint", "compare"}
     assert path_keys(AuditSettings) == data

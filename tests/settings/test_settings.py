@@ -172,6 +172,12 @@ RANGES: dict[str, dict[str, tuple[list[Any], list[Any], str]]] = {
         "data.cache_dir": OPTIONAL_TEXT,
         "data.batch_size": ([1, 0, 2.5, True, None], [2, 4096], "a whole number of 2 or more"),
         "data.unique": TRUTH,
+        "data.soft_labels": (
+            [3, [], ["a.npz", 3], True, ""],
+            ["a.npz", ["a.npz", "b.npz"], None],
+            "a file, or several as in '[a.npz,b.npz]', or null",
+        ),
+        "data.soft_weight": ([-0.1, 1.1, "x", None], [0, 1], "a number from 0 to 1"),
         "data.channels": ([0, 2, 4, "3", None], [1, 3], "1 or 3"),
         "data.size": ([7, 513, 48.5, None], [8, 512], "a whole number from 8 to 512"),
         "data.augment.flip": ([-0.1, 1.1, "x", None], [0, 1], "a number from 0 to 1"),

@@ -7,14 +7,17 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from sklearn.model_selection import StratifiedGroupKFold
 from tiny_runs import FC, SignalAt, settings_from
 
 from fer_lightning.data import datamodule as datamodule_module
 from fer_lightning.data.faces import TRAIN
+from fer_lightning.data.soft_labels import read_predictions
 from fer_lightning.errors import InputError
-from fer_lightning.networks.weight_files import read_checkpoint
+from fer_lightning.evaluation.inference import predict_probabilities
+from fer_lightning.networks.weight_files import load_network, read_checkpoint
 from fer_lightning.training import cross_validation
 from fer_lightning.training.cross_validation import assign_folds, cross_validate, fold_metrics, open_shared_faces
 
@@ -94,6 +97,24 @@ def test_folds_hold_the_training_part_alone_and_each_image_is_validated_once(who
     assert all(fold["split_sizes"].keys() == {"train", "val"} for fold in folds)
     assert sum(fold["split_sizes"]["val"] for fold in folds) == 56
     assert all(sum(fold["split_sizes"].values()) == 56 for fold in folds)
+
+
+def test_predictions_of_the_folds_are_those_of_their_networks_and_can_be_trained_on(whole, train, tmp_path):
+    faces = open_shared_faces(settings_from(*QUICK)).faces
+    predictions = read_predictions(whole / "predictions.npz", faces)
+    rows = faces.rows(TRAIN)
+    assert sorted(predictions.row) == rows.tolist()
+    assert (predictions.fold == assign_folds(faces.labels[rows], faces.copy_groups[rows], 3, 0) + 1).all()
+    for fold in (1, 2, 3):
+        mine = predictions.fold == fold
+        pictures = torch.tensor(faces.images[predictions.row[mine]])[:, None]
+        network = load_network(whole / f"fold-{fold}" / "checkpoints" / "best.ckpt").network
+        expected = predict_probabilities([network], pictures, tta="flip")[0]
+        np.testing.assert_allclose(predictions.probabilities[mine], expected, atol=1e-5)
+    plain = [argument for argument in QUICK if not argument.startswith("cv.")]
+    ended = train(*plain, f"data.soft_labels={whole / 'predictions.npz'}", f"hydra.run.dir={tmp_path}")
+    assert ended.code == 0, ended.err
+    assert "data.soft_labels: targets are 70% predictions of other folds" in ended.out
 
 
 def test_the_statistics_of_a_fold_come_from_its_own_training_images(whole):
