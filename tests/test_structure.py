@@ -28,6 +28,7 @@ MAY_REACH = {
     "training": ROOT | {"hog", "data", "networks", "figures"},
     "evaluation": ROOT | {"hog", "data", "networks", "figures", "weights"},
     "search": ROOT | {"hog", "data", "networks", "figures", "training"},
+    "recognition": ROOT | {"hog", "data", "networks", "figures", "evaluation", "weights"},
     "report": ROOT | {"hog", "data", "networks", "figures", "evaluation", "cli", "weights"},
 }
 MAY_IMPORT = {
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "hydra": {"cli"},
     "optuna": {"search"},
 }
-NEVER_LIGHTNING = {"networks", "weights", "figures", "evaluation", "report", "cli", "visualize"}
+NEVER_LIGHTNING = {"networks", "weights", "figures", "evaluation", "recognition", "report", "cli", "visualize"}
 
 
 def name_of(file: Path) -> str:

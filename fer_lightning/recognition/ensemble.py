@@ -1,0 +1,56 @@
+"""Networks from files as one function, from faces to the mean of their probabilities. Imports torch."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fer_lightning.errors import InputError
+from fer_lightning.evaluation.inference import BATCH, load_ensemble, predict_probabilities
+from fer_lightning.networks.onnx_files import OnnxNetwork, load_onnx, write_onnx
+from fer_lightning.networks.weight_files import load_network
+from fer_lightning.weights import BUNDLED, weights_path
+
+
+class Ensemble:
+    """An ensemble of networks, run by torch or by onnxruntime. Threads may share it."""
+
+    def __init__(self, weights: Sequence[str | Path], tta: str, runtime: str, device: str):
+        paths = [weights_path(path) for path in weights or [BUNDLED]]
+        in_onnx = [path for path in paths if path.suffix == ".onnx" or runtime == "onnx"]
+        in_torch = [path for path in paths if path not in in_onnx]
+        if runtime == "torch" and in_onnx:
+            raise InputError(f"{in_onnx[0]}: an .onnx file is run by onnxruntime; leave runtime out, or give onnx")
+        if device == "cuda" and in_onnx:
+            raise InputError("device cuda: onnxruntime is used on the CPU here; give runtime torch and no .onnx file")
+        self._tta = tta
+        self._sessions = [_session(path) for path in in_onnx]
+        self._networks = load_ensemble([str(path) for path in in_torch], device).networks if in_torch else []
+
+    def __call__(self, faces: np.ndarray) -> np.ndarray:
+        """Probabilities (N, 7) float32 of faces (N, 48, 48) uint8."""
+        members = [self._by_session(session, faces) for session in self._sessions]
+        if self._networks:
+            members += list(predict_probabilities(self._networks, torch.from_numpy(faces)[:, None], self._tta).numpy())
+        return np.asarray(np.mean(members, axis=0, dtype=np.float32))
+
+    def _by_session(self, session: OnnxNetwork, faces: np.ndarray) -> np.ndarray:
+        views = [faces] if self._tta == "none" else [faces, faces[..., ::-1]]
+        batches = [
+            np.mean([session.probabilities(view[start : start + BATCH]) for view in views], axis=0)
+            for start in range(0, len(faces), BATCH)
+        ]
+        return np.concatenate(batches)
+
+
+def _session(path: Path) -> OnnxNetwork:
+    """The network of an .onnx file, or of other weights by way of a temporary one."""
+    if path.suffix == ".onnx":
+        return load_onnx(path)
+    with tempfile.TemporaryDirectory(prefix="fer_lightning-") as folder:
+        file = Path(folder) / f"{path.stem}.onnx"
+        faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), np.uint8)
+        write_onnx(file, load_network(path), {}, [faces])
+        return load_onnx(file)
