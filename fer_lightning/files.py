@@ -1,12 +1,13 @@
-"""Atomic writes: temporary file, fsync, rename."""
+"""Atomic writes (temporary file, fsync, rename), and the lock on a folder that one process at a time trains in."""
 
 import contextlib
 import glob
 import json
 import os
 import platform
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,3 +62,54 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically."""
     write_atomic(path, json.dumps(content, indent=2) + "\n")
+
+
+RUN_LOCK = "run.lock"
+"""The lock of a run folder, there while a process trains. It says which one does, as JSON."""
+
+
+@contextmanager
+def run_lock(folder: Path, note: Callable[[str], object]) -> Iterator[None]:
+    """Keep other processes from training in `folder` until the block ends; makes the folder.
+
+    The kernel releases the lock of a process that is killed. The lock file is removed at the end, and so are folders
+    that were made for it and hold nothing else. note: is told where the file system cannot lock. Raises InputError
+    where another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    file = folder / RUN_LOCK
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    lock = FileLock(file, fallback_to_soft=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+        holder = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        with contextlib.suppress(OSError):  # a full disk: what follows reports it
+            file.write_text(json.dumps(holder))
+    except Timeout:
+        raise InputError(
+            f"{folder}: {_holder(file)} trains in it. Wait until it ends, or name another hydra.run.dir"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        note(f"note: {folder} cannot be locked ({reason}); see to it that no other process trains in it.")
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with contextlib.suppress(OSError):
+                file.unlink()  # while it is locked: filelock gives nobody the lock of a file that has no name
+            lock.release()
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+def _holder(file: Path) -> str:
+    """What a run's lock file says of the process that holds it."""
+    try:
+        holder = json.loads(file.read_text())
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']},"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

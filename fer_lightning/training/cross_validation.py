@@ -26,13 +26,13 @@ from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
 from fer_lightning.data.soft_labels import PREDICTIONS, write_predictions
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.files import write_json
+from fer_lightning.files import run_lock, write_json
 from fer_lightning.networks import build_network
 from fer_lightning.networks.weight_files import load_network
-from fer_lightning.settings import VERSION, DataSettings, TrainSettings, dump, require_same, restore
+from fer_lightning.settings import VERSION, DataSettings, TrainSettings, dump, restore
 from fer_lightning.training.checkpoints import BEST, LAST
 from fer_lightning.training.fit import fit
-from fer_lightning.training.resume import MAY_CHANGE_IN_A_RUN, METRICS, require_no_run
+from fer_lightning.training.resume import METRICS, checksum_of_faces, require_no_run, require_resumable
 
 SETTINGS = "cross_validation.json"
 
@@ -79,8 +79,17 @@ def cross_validate(
     predictions.npz gets what each fold's best network predicts for the images that it validates (`data.soft_labels`).
 
     With `resume`, finished folds are left as they are and an unfinished one is resumed. begin: as of `fit`. Raises
-    InputError where `folder` holds a run that is not to be resumed, or was begun with other settings or other faces.
+    InputError where `folder` holds a run that is not to be resumed, was begun with other settings or other faces, or is
+    trained in by another process.
     """
+    with run_lock(folder, console.print):
+        return _cross_validate(settings, folder, console, begin)
+
+
+def _cross_validate(
+    settings: TrainSettings, folder: Path, console: Console, begin: Callable[[], object]
+) -> dict[str, Any]:
+    """What `cross_validate` does once the folder is locked."""
     if not settings.resume:
         require_no_run(folder, any(folder.glob("fold-*")) or (folder / METRICS).exists())
     datamodule = open_shared_faces(settings)
@@ -111,7 +120,9 @@ def fold_metrics(
     """
     rows = datamodule.rows[TRAIN].numpy()
     fold_of = folds_of(settings, datamodule)
-    keep_settings(settings, folder, rows, fold_of)
+    faces = checksum_of_faces(datamodule, (TRAIN,))["checksum"]
+    if not keep_settings(settings, folder, rows, fold_of, faces):
+        console.print(f"note: {folder / SETTINGS} is of an earlier version and does not say what faces its folds hold.")
     for number in range(1, settings.cv.folds + 1):
         place = folder / f"fold-{number}"
         begun = (place / "checkpoints" / LAST).exists() or (place / METRICS).exists()
@@ -165,23 +176,28 @@ def _opened(data: DataSettings, with_hog: bool) -> FaceDataModule:
     return datamodule
 
 
-def keep_settings(settings: TrainSettings, folder: Path, rows: np.ndarray, fold_of: np.ndarray) -> None:
-    """Write the settings and a checksum of the folds, or compare them with those of the run that `folder` holds."""
+def keep_settings(settings: TrainSettings, folder: Path, rows: np.ndarray, fold_of: np.ndarray, faces: str) -> bool:
+    """Write the settings and checksums of the folds and their faces, or compare them with those that `folder` holds.
+
+    Returns whether the faces could be compared: earlier versions did not keep their checksum.
+    """
     checksum = hashlib.sha256(rows.astype("<i8").tobytes() + fold_of.astype("<i8").tobytes()).hexdigest()[:16]
     file = folder / SETTINGS
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"folds": checksum, "settings_version": VERSION, "config": dump(settings)})
-        return
+        kept = {"folds": checksum, "faces": faces, "settings_version": VERSION, "config": dump(settings)}
+        write_json(file, kept)
+        return True
     try:
         before = json.loads(file.read_text())
         was = restore(TrainSettings, before["config"], before.get("settings_version", 1), str(file))
         folds = before["folds"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: damaged ({error}). Give another folder, or remove this one") from error
-    require_same(was, settings, f"the cross-validation in {folder}", MAY_CHANGE_IN_A_RUN)
-    if folds != checksum:
+    require_resumable(was, settings, f"the cross-validation in {folder}")
+    if folds != checksum or before.get("faces", faces) != faces:
         raise InputError(f"{folder}: the faces are not those that its folds were made of. Give the same data.path")
+    return "faces" in before
 
 
 def summary(folds: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,21 +3,29 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, LambdaCallback
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
-from fer_lightning.files import write_json
+from fer_lightning.files import run_lock, write_json
 from fer_lightning.settings import TrainSettings
 from fer_lightning.training.classifiers import ExpressionClassifier
 from fer_lightning.training.history import QUANTITIES
-from fer_lightning.training.resume import METRICS, checkpoint_to_resume, finished_metrics
+from fer_lightning.training.resume import (
+    METRICS,
+    KeepFaces,
+    checkpoint_to_resume,
+    checksum_of_faces,
+    finished_metrics,
+)
 from fer_lightning.training.trainer import build_trainer, log_hyperparameters
 
 
@@ -32,23 +40,44 @@ def fit(
     """Train into `folder`, or go on there; returns what metrics.json holds. A finished run is left as it is.
 
     datamodule: the faces and rows to train on; None opens those of `settings.data`. callbacks: further ones. begin: is
-    called once nothing is left to refuse, before the first epoch, in the process that writes. Raises InputError.
+    called once nothing is left to refuse, before the first epoch, in the process that writes. Raises InputError, also
+    where another process trains in `folder`.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # here: importing Lightning sets it to INFO
     warnings.filterwarnings("ignore", module="lightning.*")
-    if settings.resume and (finished := finished_metrics(settings, folder)):
-        return finished
-    checkpoint = checkpoint_to_resume(settings, folder)
-    if settings.resume and checkpoint is None:
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of this run
+    lock = run_lock(folder, console.print) if first else nullcontext()
+    with lock:
+        if settings.resume and (finished := finished_metrics(settings, folder)):
+            return finished
+        return _train(settings, folder, console, datamodule, callbacks, begin)
+
+
+def _train(
+    settings: TrainSettings,
+    folder: Path,
+    console: Console,
+    datamodule: FaceDataModule | None,
+    callbacks: Sequence[Callback],
+    begin: Callable[[], object],
+) -> dict[str, Any]:
+    """What `fit` does once the folder is locked and something is left to train."""
+    resumed = checkpoint_to_resume(settings, folder)
+    if settings.resume and resumed is None:
         console.print(f"resume=true: there is no checkpoint in {folder}, so training begins at the beginning.")
     lightning.seed_everything(settings.seed, verbose=False)
     classifier = ExpressionClassifier(settings)  # first, since it is quick to refuse
     datamodule = datamodule or FaceDataModule(settings.data, classifier.network.uses_hog, settings.seed)
     prepare(classifier, datamodule)
+    faces = checksum_of_faces(datamodule)
+    source = f"data.path={settings.data.path}" if settings.data.path else f"data={settings.data.name}"
+    if resumed and (note := resumed.require_faces(faces, source)):
+        console.print(f"note: {note}")
     announce(console, classifier, datamodule)
     begins = LambdaCallback(on_fit_start=lambda trainer, _: begin() if trainer.is_global_zero else None)
-    trainer, history = build_trainer(settings, folder, console, [begins, *callbacks])
+    trainer, history = build_trainer(settings, folder, console, [begins, KeepFaces(faces), *callbacks])
     log_hyperparameters(trainer, settings)
+    checkpoint = None if resumed is None else resumed.checkpoint
     trainer.fit(classifier, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     metrics = {
         **history.summary(),

@@ -1,6 +1,9 @@
 """Resuming a run: from which checkpoint, with which settings, and the state that an unfinished epoch needs."""
 
+import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torchmetrics import Metric
 
+from fer_lightning.data.datamodule import FaceDataModule
+from fer_lightning.data.faces import SPLITS, TRAIN, VAL
 from fer_lightning.data.ferplus import unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.networks.weight_files import read_checkpoint
@@ -20,12 +25,73 @@ METRICS = "metrics.json"
 
 MAY_CHANGE_IN_A_RUN = MAY_CHANGE | {"trainer.max_epochs"}
 
+OPEN_ENDED = ("constant", "plateau")
+"""Schedules that do not depend on the number of epochs."""
+
 KEY = "unfinished_epoch"
 """Key of a checkpoint that was made within an epoch."""
 
+FACES = "faces"
+"""Key of a checkpoint: what `checksum_of_faces` returned for the run's data."""
 
-def checkpoint_to_resume(settings: TrainSettings, folder: Path) -> Path | None:
-    """`last.ckpt` of the run to resume, None to begin. Raises InputError where runs would be overwritten or mixed."""
+
+@dataclass(frozen=True)
+class Resumption:
+    """The checkpoint that a run goes on from. faces: of which faces it was made; None in those of earlier versions."""
+
+    checkpoint: Path
+    faces: dict[str, Any] | None
+
+    def require_faces(self, faces: dict[str, Any], source: str) -> str | None:
+        """Raise InputError for other faces than the run's; returns a note where the checkpoint does not tell.
+
+        faces: what `checksum_of_faces` returns for those of now; source: the setting that names them.
+        """
+        if self.faces is None:
+            return f"{self.checkpoint} is of an earlier version and does not say which faces it was trained on."
+        if self.faces != faces:
+            was, becomes = (
+                ", ".join(f"{split} {found[split]:,}" for split in SPLITS if split in found)
+                for found in (self.faces, faces)
+            )
+            counts = f" (now {becomes}; then {was})" if was != becomes else f" ({was}, but other images or labels)"
+            raise InputError(
+                f"{source}: these are not the faces that {self.checkpoint} was trained on{counts}. "
+                "Give the same data, or another folder"
+            )
+        return None
+
+
+def checksum_of_faces(datamodule: FaceDataModule, splits: Sequence[int] = (TRAIN, VAL)) -> dict[str, Any]:
+    """What tells the faces of a run from others: `checksum` of images and targets in order, and images by split.
+
+    splits: those that are used; a run never uses test.
+    """
+    faces, shares, digest = datamodule.faces, datamodule.loaded.shares, hashlib.sha256()
+    assert faces is not None
+    sizes = {}
+    for split in splits:
+        rows = datamodule.rows[split].cpu()
+        sizes[SPLITS[split]] = len(rows)
+        digest.update(faces.images[rows.numpy()].data)
+        digest.update(faces.labels[rows.numpy()].data)
+        if shares is not None:
+            digest.update(shares[rows.to(shares.device)].cpu().numpy().data)
+    return {"checksum": digest.hexdigest(), **sizes}
+
+
+class KeepFaces(Callback):
+    """Saves in each checkpoint what `checksum_of_faces` returned."""
+
+    def __init__(self, faces: dict[str, Any]):
+        self.faces = faces
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[FACES] = self.faces
+
+
+def checkpoint_to_resume(settings: TrainSettings, folder: Path) -> Resumption | None:
+    """The run to resume, None to begin. Raises InputError where runs would be overwritten or mixed."""
     last = folder / "checkpoints" / LAST
     if not settings.resume:
         require_no_run(folder, last.exists() or (folder / METRICS).exists())
@@ -34,8 +100,30 @@ def checkpoint_to_resume(settings: TrainSettings, folder: Path) -> Path | None:
         return None
     content = read_checkpoint(last)
     before = restore(TrainSettings, content.get("config", {}), content.get("settings_version", 1), str(last))
-    require_same(before, settings, f"the run in {folder}", MAY_CHANGE_IN_A_RUN)
-    return last
+    require_resumable(before, settings, f"the run in {folder}")
+    begun = content.get("epoch", 0) + 1
+    if 0 < settings.trainer.max_epochs < begun:
+        raise InputError(
+            f"trainer.max_epochs={settings.trainer.max_epochs}: the run in {folder} is in its epoch {begun} already"
+        )
+    faces = content.get(FACES)
+    return Resumption(last, faces if isinstance(faces, dict) else None)
+
+
+def require_resumable(before: TrainSettings, now: TrainSettings, what: str) -> None:
+    """Raise InputError where `what`, a run or the folds of one, cannot go on with the settings of now.
+
+    Most schedules are functions of the progress through the run, so another number of epochs would make the learning
+    rate jump.
+    """
+    require_same(before, now, what, MAY_CHANGE_IN_A_RUN)
+    was, becomes = before.trainer.max_epochs, now.trainer.max_epochs
+    if was != becomes and now.schedule.name not in OPEN_ENDED:
+        raise InputError(
+            f"trainer.max_epochs was {was} in {what} and is {becomes} now, and schedule={now.schedule.name} depends on "
+            f"it: the learning rate would jump. Schedules that can go on: {', '.join(OPEN_ENDED)}. "
+            f"Give trainer.max_epochs={was}, or another folder"
+        )
 
 
 def require_no_run(folder: Path, begun: bool) -> None:

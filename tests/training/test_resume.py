@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from small_sets import csv_text, encoded, pictures
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_runs import FC, RANDOM, STEPS, differences, run_fit, settings_from, stop_fit
+from tiny_runs import FC, RANDOM, STEPS, differences, run_fit, settings_from, stop_fit, weights
 
 from fer_lightning.data.loader import Batches, FaceTensors
 from fer_lightning.errors import InputError
+from fer_lightning.files import run_lock
 from fer_lightning.networks.weight_files import read_checkpoint
 
 PLATEAU = [*FC, "schedule=plateau", "schedule.patience=1", "model.dropout=0.3", "optimizer.lr=0.5"]
@@ -168,6 +170,126 @@ def test_another_value_of_a_newer_key_is_refused_by_name(override, said, fc_run,
     without(tmp_path / "run", *NEWER)
     with pytest.raises(InputError, match=said):
         run_fit(tmp_path / "run", *FC, "draw.every=0", "trainer.max_epochs=3", "resume=true", override)
+
+
+LENGTHS = ["draw.every=0", "trainer.max_epochs=2"]
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear", "steps"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_more_epochs_are_refused_under_a_schedule_that_depends_on_their_number(
+    schedule, ended, fc_run, uninterrupted, tmp_path
+):
+    overrides = [*FC, *LENGTHS, f"schedule={schedule}"]
+    shutil.copytree(uninterrupted(*overrides), tmp_path / "run")
+    if not ended:
+        (tmp_path / "run" / "metrics.json").unlink()
+    before = weights(tmp_path / "run")
+    said = f"max_epochs was 2 in the run in .*run and is 3 now, and schedule={schedule} .*can go on: constant, plateau"
+    with pytest.raises(InputError, match=said):
+        run_fit(tmp_path / "run", *overrides, "trainer.max_epochs=3", "resume=true")
+    assert all(torch.equal(before[name], value) for name, value in weights(tmp_path / "run").items())
+
+
+def test_plateau_goes_on_with_more_epochs_as_the_longer_run(uninterrupted, tmp_path):
+    overrides = [*FC, "draw.every=0", "schedule=plateau"]
+    run_fit(tmp_path, *overrides, "trainer.max_epochs=2")
+    run_fit(tmp_path, *overrides, "trainer.max_epochs=4", "resume=true")
+    assert differences(uninterrupted(*overrides, "trainer.max_epochs=4"), tmp_path) == []
+
+
+def test_fewer_epochs_than_were_trained_are_refused(fc_run, tmp_path):
+    folder = copy_without_metrics(fc_run, tmp_path / "run")
+    with pytest.raises(InputError, match=r"max_epochs=1: the run in .*run is in its epoch 2 already"):
+        run_fit(folder, *FC, "draw.every=0", "trainer.max_epochs=1", "resume=true")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.batch_size=28", "trainer.accumulate_grad_batches=2", "+trainer.limit_train_batches=2", "seed=5"],
+)
+def test_what_else_changes_the_steps_of_an_epoch_is_refused(override, fc_run, tmp_path):
+    shutil.copytree(fc_run, tmp_path / "run")
+    key = override.lstrip("+").partition("=")[0]
+    with pytest.raises(InputError, match=f"{key} was .* in the run in .* and is .* now"):
+        run_fit(tmp_path / "run", *FC, "draw.every=0", "trainer.max_epochs=3", override, "resume=true")
+
+
+@pytest.fixture
+def set_of_faces(tmp_path):
+    """A csv of 28 train, 14 val and 7 test faces, and the overrides of a short run on it."""
+    made = sorted(pictures(counts=(4, 2, 1)), key=lambda picture: (picture.split, picture.number))
+    file = tmp_path / "faces.csv"
+    file.write_text(csv_text(made))
+    return made, file, [*FC[1:], "data=fer2013", f"data.path={file}", "data.check_counts=false", "draw.every=0"]
+
+
+def change(made, row):
+    """The same face with one pixel changed."""
+    pixels = made[row].pixels.copy()
+    pixels[20, 20] ^= 1
+    made[row] = made[row]._replace(jpeg=encoded(pixels, "PNG"))
+
+
+@pytest.mark.parametrize(("row", "part"), [(3, "train"), (30, "val")])
+def test_a_run_is_not_resumed_on_other_faces(row, part, set_of_faces, tmp_path):
+    made, file, overrides = set_of_faces
+    run_fit(tmp_path / "run", *overrides, "trainer.max_epochs=1")
+    change(made, row)
+    file.write_text(csv_text(made))
+    said = r"faces.csv: these are not the faces that .*last.ckpt was trained on \(train 28, val 14, but other images"
+    with pytest.raises(InputError, match=said):
+        run_fit(tmp_path / "run", *overrides, "trainer.max_epochs=2", "resume=true")
+
+
+def test_a_run_is_not_resumed_on_fewer_faces(set_of_faces, tmp_path):
+    made, file, overrides = set_of_faces
+    run_fit(tmp_path / "run", *overrides, "trainer.max_epochs=1")
+    file.write_text(csv_text(made[1:]))
+    with pytest.raises(InputError, match=r"\(now train 27, val 14; then train 28, val 14\)"):
+        run_fit(tmp_path / "run", *overrides, "trainer.max_epochs=2", "resume=true")
+
+
+def test_a_run_is_resumed_on_the_same_faces_from_elsewhere_and_with_another_test_split(set_of_faces, tmp_path):
+    made, file, overrides = set_of_faces
+    run_fit(tmp_path / "run", *overrides, "trainer.max_epochs=1")
+    change(made, 45)
+    file.rename(tmp_path / "moved.csv").write_text(csv_text(made))
+    longer = [f"data.path={tmp_path / 'moved.csv'}", "trainer.max_epochs=2", "resume=true"]
+    assert run_fit(tmp_path / "run", *overrides, *longer)["epochs"] == 2
+
+
+def test_an_earlier_run_that_does_not_say_its_faces_goes_on_with_a_note(fc_run, tmp_path):
+    shutil.copytree(fc_run, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    del content["faces"]
+    torch.save(content, path)
+    run_fit(tmp_path / "run", *FC, "draw.every=0", "trainer.max_epochs=3", "resume=true", console=(screen := console()))
+    assert "note" in printed(screen)
+    assert "does not say which faces it was trained on" in " ".join(printed(screen).split())
+
+
+@pytest.mark.parametrize(("more", "locked"), [([], ""), (["cv.folds=2"], ""), (["cv.folds=2"], "fold-2")])
+def test_a_run_that_another_process_trains_is_refused(more, locked, train, tmp_path):
+    """And is left as it is, whether resumed or begun; a fold is a run."""
+    overrides = [*FC, "draw.every=0", "trainer.max_epochs=1", *more, f"hydra.run.dir={tmp_path / 'run'}"]
+    with run_lock(tmp_path / "run" / locked, print):
+        for resume in ("true", "false") if not locked else ("true",):
+            result = train(*overrides, f"resume={resume}")
+            assert result.code == 2
+            assert "trains in it. Wait until it ends, or name another hydra.run.dir" in result.err
+            assert len(result.err.strip().splitlines()) == 1
+    assert train(*overrides, "resume=true").code == 0
+    assert not list(tmp_path.rglob("run.lock"))
+
+
+def test_a_run_that_is_trained_can_be_looked_at(fc_run, run_command, tmp_path):
+    shutil.copytree(fc_run, tmp_path / "run")
+    checkpoint = f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}"
+    with run_lock(tmp_path / "run", print):
+        ended = run_command("evaluate", checkpoint, "data=synthetic", "data.images=70", "device=cpu")
+    assert ended.code == 0, ended.err
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "{}", '{"epochs": "two"}'])
