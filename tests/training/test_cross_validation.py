@@ -199,6 +199,11 @@ def test_saved_settings_that_lack_newer_keys_have_their_defaults(whole, tmp_path
     ("change", "said"),
     [
         (lambda content: content.update(folds="0" * 16), "the faces are not those that its folds were made of"),
+        (lambda content: content.update(faces="0" * 64), "the faces are not those that its folds were made of"),
+        (
+            lambda content: content["config"].update(schedule={"name": "cosine"}),
+            "schedule.name was 'cosine' in the cross-validation",
+        ),
         (lambda content: content.pop("folds"), "cross_validation.json: damaged"),
         (lambda content: content.update(config=None), "cross_validation.json: damaged"),
     ],
@@ -208,3 +213,22 @@ def test_other_faces_and_damaged_settings_are_reported(whole, tmp_path, change, 
     edit_saved(tmp_path / "run", change)
     with pytest.raises(InputError, match=said):
         cross_validate(settings_from(*QUICK, "resume=true"), tmp_path / "run", Console(quiet=True))
+
+
+def test_folds_with_more_epochs_are_refused_under_a_schedule_that_depends_on_their_number(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    edit_saved(tmp_path / "run", lambda content: content["config"].update(schedule={"name": "cosine"}))
+    with pytest.raises(InputError, match=r"max_epochs was 2 in the cross-validation in .* schedule=cosine depends on"):
+        cross_validate(
+            settings_from(*QUICK, "schedule=cosine", "trainer.max_epochs=3", "resume=true"),
+            tmp_path / "run",
+            Console(quiet=True),
+        )
+
+
+def test_folds_of_an_earlier_version_that_do_not_say_their_faces_go_on_with_a_note(whole, train, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    edit_saved(tmp_path / "run", lambda content: content.pop("faces"))
+    result = train(*QUICK, "resume=true", f"hydra.run.dir={tmp_path / 'run'}")
+    assert result.code == 0, result.err
+    assert "does not say what faces its folds hold" in " ".join(result.out.split())
