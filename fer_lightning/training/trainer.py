@@ -1,6 +1,7 @@
 """Lightning's Trainer as a run uses it: callbacks, loggers, and the precision that this machine is fast in."""
 
 import importlib.util
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from fer_lightning.data.ferplus import prefix_of, prefixed
 from fer_lightning.errors import InputError
+from fer_lightning.files import write_json
 from fer_lightning.settings import (
     LocalLogger,
     LoggerSettings,
@@ -53,7 +55,7 @@ def build_trainer(
         trainer = Trainer(
             **trainer_arguments(settings.trainer),
             callbacks=callbacks,
-            logger=build_loggers(settings.logger, folder, prefix),
+            logger=build_loggers(settings.logger, folder, prefix, settings.resume),
             plugins=[AtomicCheckpointIO()],
             default_root_dir=folder,
             num_sanity_val_steps=0,
@@ -98,10 +100,11 @@ def cpu_computes_in_bf16() -> bool:
     return bool(x86 or torch.backends.cpu.get_cpu_capability() == "SVE256")
 
 
-def build_loggers(settings: LoggerSettings, folder: Path, prefix: str) -> list[Logger]:
+def build_loggers(settings: LoggerSettings, folder: Path, prefix: str, resume: bool = False) -> list[Logger]:
     """TensorBoard's logger, and after it the one of the settings, if another one is asked for.
 
-    prefix: what the names of figures begin with. Raises InputError where the package of a logger is not installed.
+    prefix: what the names of figures begin with. resume: whether MLflow and W&B go on in the run that `folder` began.
+    Raises InputError where the package of a logger is not installed.
     """
     prefix = prefix.removesuffix("-")
     board = TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False, prefix=prefix)
@@ -112,12 +115,41 @@ def build_loggers(settings: LoggerSettings, folder: Path, prefix: str) -> list[L
         raise InputError(
             f"logger={settings.name}: {settings.name} is not installed. pip install -e '.[{settings.name}]' installs it"
         )
+    run = logged_run(settings, folder) if resume else None
     if isinstance(settings, MlflowLogger):
         address = settings.tracking_uri or f"sqlite:///{(folder / 'mlflow.db').absolute()}"
-        return [board, MLFlowLogger(settings.experiment, run_name=folder.name, tracking_uri=address, prefix=prefix)]
+        options: dict[str, Any] = {"run_name": folder.name, "tracking_uri": address, "prefix": prefix}
+        logger = MLFlowLogger(settings.experiment, **options, run_id=run)
+        return [board, logger if run is None or _has_run(logger) else MLFlowLogger(settings.experiment, **options)]
     importlib.import_module("wandb").finish()  # the run of an earlier fold or trial, which the logger would reuse
     offline, project = settings.offline, settings.project
-    return [board, WandbLogger(folder.name, save_dir=folder, offline=offline, project=project, prefix=prefix)]
+    return [board, WandbLogger(folder.name, save_dir=folder, offline=offline, project=project, prefix=prefix, id=run)]
+
+
+LOGGED_RUN = "logger.json"
+"""File of a run folder: the run of MLflow or W&B that it logs to."""
+
+
+def logged_run(settings: LoggerSettings, folder: Path) -> str | None:
+    """The identifier of the run that `folder` logs to by these settings, None where it has none."""
+    try:
+        kept = json.loads((folder / LOGGED_RUN).read_text())
+        return str(kept["run"]) if kept["logger"] == _place(settings) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _place(settings: LoggerSettings) -> dict[str, Any]:
+    """Where a logger keeps its runs."""
+    return {key: value for key, value in dump(settings).items() if key != "offline"}
+
+
+def _has_run(logger: MLFlowLogger) -> bool:
+    """Whether MLflow still has the run that the logger is to go on with."""
+    try:
+        return bool(logger.experiment)
+    except Exception:  # whatever its store raises; a new run then says what is wrong with it
+        return False
 
 
 def log_hyperparameters(trainer: Trainer, settings: TrainSettings) -> None:
@@ -130,5 +162,10 @@ def log_hyperparameters(trainer: Trainer, settings: TrainSettings) -> None:
     file: Any = writer.file_writer
     for summary in hparams(shown, quantities):  # type: ignore[no-untyped-call, unused-ignore]
         file.add_summary(summary)
+    folder = Path(trainer.default_root_dir)
     for logger in trainer.loggers[1:]:
+        if isinstance(logger, MLFlowLogger) and logger.run_id == logged_run(settings.logger, folder):
+            continue  # MLflow never changes the parameters of a run
         logger.log_hyperparams(values)
+        if not isinstance(settings.logger, LocalLogger):
+            write_json(folder / LOGGED_RUN, {"logger": _place(settings.logger), "run": logger.version})

@@ -5,10 +5,14 @@ import csv
 import importlib.util
 import shutil
 import sqlite3
+import sys
 import time
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
+from lightning.pytorch.loggers import Logger
 from tiny_runs import FC, run_fit
 
 from fer_lightning.errors import InputError
@@ -87,6 +91,82 @@ def test_weights_and_biases_gets_every_epoch_of_each_run_and_keeps_it_offline(tm
         while kept.stat().st_size < 1000:  # wandb's own process writes it
             assert time.monotonic() < end
             time.sleep(0.05)
+
+
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_goes_on_in_the_same_run_when_a_run_is_resumed(tmp_path):
+    folder = tmp_path / "run"
+    run_fit(folder, *SHORT, "logger=mlflow")
+    run_fit(folder, *SHORT, "logger=mlflow", "resume=true", "trainer.max_epochs=3")
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        runs = store.execute("select run_uuid, status from runs").fetchall()
+        kept = dict(store.execute("select step, value from metrics where key = 'val/accuracy'").fetchall())
+    assert [status for _, status in runs] == ["FINISHED"]
+    assert [kept[epoch] for epoch in range(3)] == pytest.approx([row["val/accuracy"] for row in measured(folder)])
+    lost = (folder / "logger.json").read_text().replace(runs[0][0], "0" * 32)
+    (folder / "logger.json").write_text(lost)  # then a new one begins
+    run_fit(folder, *SHORT, "logger=mlflow", "resume=true", "trainer.max_epochs=4")
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        assert store.execute("select count(*) from runs").fetchone() == (2,)
+
+
+@needs("wandb")
+@pytest.mark.filterwarnings("ignore")
+def test_weights_and_biases_goes_on_in_the_same_run_when_a_run_is_resumed(tmp_path, monkeypatch):
+    import wandb
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("one", "two"):
+        run_fit(tmp_path / name, *SHORT, "logger=wandb")
+    for name in ("one", "two"):
+        run_fit(tmp_path / name, *SHORT, "logger=wandb", "resume=true", "trainer.max_epochs=3")
+    wandb.finish()
+    ids = {
+        name: {path.stem.removeprefix("run-") for path in (tmp_path / name).glob("wandb/offline-run-*/run-*.wandb")}
+        for name in ("one", "two")
+    }
+    assert len(ids["one"]) == len(ids["two"]) == 1
+    assert ids["one"] != ids["two"]
+
+
+class KeptRuns(Logger):
+    """A logger of the network, stubbed: it keeps the identifiers of its runs."""
+
+    asked: ClassVar[list[str | None]] = []
+
+    def __init__(self, *_: object, id: str | None = None, run_id: str | None = None, **__: object) -> None:
+        super().__init__()
+        self.asked.append(id or run_id)
+        self.run_id = id or run_id or f"run{len(self.asked)}"
+
+    name = "kept"
+    experiment = "any"
+
+    @property
+    def version(self) -> str:
+        return self.run_id
+
+    def log_metrics(self, *_: object, **__: object) -> None: ...
+
+    def log_hyperparams(self, *_: object, **__: object) -> None: ...
+
+
+@pytest.mark.parametrize(("name", "stubbed"), [("wandb", "WandbLogger"), ("mlflow", "MLFlowLogger")])
+def test_a_resumed_run_goes_on_in_the_run_of_its_logger_and_a_new_one_or_another_project_does_not(
+    name, stubbed, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(finish=lambda: None, __spec__=object()))
+    monkeypatch.setattr(trainer, stubbed, KeptRuns)
+    monkeypatch.setattr(KeptRuns, "asked", [])
+    elsewhere = {"wandb": "logger.project=other", "mlflow": "logger.tracking_uri=http://elsewhere"}[name]
+    again = [*SHORT, f"logger={name}", "resume=true"]
+    run_fit(tmp_path / "a", *SHORT, f"logger={name}")
+    run_fit(tmp_path / "a", *again, "trainer.max_epochs=3")
+    run_fit(tmp_path / "b", *SHORT, f"logger={name}")
+    run_fit(tmp_path / "a", *again, "trainer.max_epochs=4", elsewhere)
+    run_fit(tmp_path / "a", *again, "trainer.max_epochs=5", elsewhere)
+    assert KeptRuns.asked == [None, "run1", None, None, "run4"]
 
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
