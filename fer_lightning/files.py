@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import platform
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,17 +18,8 @@ from fer_lightning.errors import InputError
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file opened for writing that replaces `path` when the block ends; after an error `path` is as before.
-
-    The temporary name is unique, so that two writers cannot publish half of each other's file. Temporary files of the
-    same `path` whose process was killed, on this machine, are removed.
-    """
-    prefix = f".{path.name}.{platform.node()}."
-    for abandoned in path.parent.glob(f"{glob.escape(prefix)}*.partial"):
-        with contextlib.suppress(OSError):
-            if not _is_running(int(abandoned.name.split(".")[-3])):
-                abandoned.unlink()
-    temporary = path.with_name(f"{prefix}{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
+    """A file opened for writing that replaces `path` when the block ends; after an error `path` is as before."""
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -38,6 +30,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name beside `path` for a file or folder that is to replace it.
+
+    It is unique, so that two writers cannot publish half of each other's work. What was written under such a name of
+    the same `path`, on this machine, by a process that was killed is removed.
+    """
+    prefix = f".{path.name}.{platform.node()}."
+    for abandoned in path.parent.glob(f"{glob.escape(prefix)}*.partial"):
+        with contextlib.suppress(OSError, ValueError):
+            if _is_running(int(abandoned.name.split(".")[-3])):
+                continue
+            if abandoned.is_dir():
+                shutil.rmtree(abandoned)
+            else:
+                abandoned.unlink()
+    return path.with_name(f"{prefix}{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
 
 
 def _is_running(process: int) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fer_lightning.errors import InputError
-from fer_lightning.files import RUN_LOCK, atomic_file, run_lock, write_atomic, write_json
+from fer_lightning.files import RUN_LOCK, atomic_file, run_lock, temporary_beside, write_atomic, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -65,6 +65,18 @@ def test_what_a_killed_process_left_is_removed_and_what_others_write_is_not(tmp_
     write_json(tmp_path / "a", [1])
     assert names(tmp_path) == sorted([*others, "a"])
     assert json.loads((tmp_path / "a").read_text()) == [1]
+
+
+def test_a_folder_that_replaces_another_has_a_name_of_its_own_too(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process, kept in ((ended.pid, False), (os.getppid(), True), ("nobody", True)):
+        folder = tmp_path / f".a.{platform.node()}.{process}.0123abcd.partial"
+        folder.mkdir()
+        (folder / "file").touch()
+        first, second = temporary_beside(tmp_path / "a"), temporary_beside(tmp_path / "a")
+        assert folder.exists() == kept
+        assert len({first, second, folder}) == 3
 
 
 def test_a_folder_that_is_missing_is_told(tmp_path):

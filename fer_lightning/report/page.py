@@ -24,6 +24,7 @@ from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.figures.confusion import accuracy_of, confusion_picture, row_shares
 from fer_lightning.figures.mistakes import confused_pairs
 from fer_lightning.figures.sheets import png
+from fer_lightning.files import temporary_beside
 from fer_lightning.report import comparisons, pictures
 from fer_lightning.report.charts import curves, svg
 from fer_lightning.report.experiments import Experiments, gather
@@ -41,9 +42,8 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     if out.exists() and not (out.is_dir() and ((out / PAGE).exists() or not any(out.iterdir()))):
         raise InputError(f"--out {out}: it exists and is no earlier report; name a new folder")
     text, figures = markdown(experiments)
-    partial = out.with_name(f".{out.name}.partial")
+    partial = temporary_beside(out)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         (partial / FIGURES).mkdir(parents=True)
         (partial / PAGE).write_text(_render("page.html", experiments), encoding="utf-8")
         (partial / TEXT).write_text(text, encoding="utf-8")
