@@ -14,6 +14,7 @@ COMMANDS = {
     "visualize": ("fer_lightning.visualize", "draw filters, activation maps, DeepDream, saliency"),
     "audit": ("fer_lightning.audit", "find copies, leaks and conflicting labels in a data set"),
     "report": ("fer_lightning.report.__main__", "one page of figures and tables from many runs"),
+    "results": ("fer_lightning.results.__main__", "keep the figures of runs, and make RESULTS.md of them"),
     "export": ("fer_lightning.export", "weights for others, with a card"),
     "config": ("", "print the settings of a training run, checked"),
 }

@@ -16,7 +16,7 @@ from fer_lightning.settings import CONF
 PACKAGE = Path(fer_lightning.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 COMMANDS = {"__init__", "__main__", "train", "evaluate", "predict", "visualize", "audit", "export", "demo"}
-ROOT = {"settings", "expressions", "errors", "seeding", "signals", "files"}
+ROOT = {"settings", "expressions", "errors", "seeding", "signals", "files", "machine"}
 MAY_REACH = {
     # folder: what its modules may import, directly or through others
     "hog": ROOT,
@@ -30,6 +30,7 @@ MAY_REACH = {
     "search": ROOT | {"hog", "data", "networks", "figures", "training"},
     "recognition": ROOT | {"hog", "data", "networks", "figures", "evaluation", "weights"},
     "report": ROOT | {"hog", "data", "networks", "figures", "evaluation", "cli", "weights"},
+    "results": ROOT | {"hog", "data", "networks", "figures", "evaluation", "report", "cli", "weights"},
 }
 MAY_IMPORT = {
     # package of others: where it may be imported; elsewhere it may not even be reached
@@ -37,7 +38,17 @@ MAY_IMPORT = {
     "hydra": {"cli"},
     "optuna": {"search"},
 }
-NEVER_LIGHTNING = {"networks", "weights", "figures", "evaluation", "recognition", "report", "cli", "visualize"}
+NEVER_LIGHTNING = {
+    "networks",
+    "weights",
+    "figures",
+    "evaluation",
+    "recognition",
+    "report",
+    "results",
+    "cli",
+    "visualize",
+}
 
 
 def name_of(file: Path) -> str:

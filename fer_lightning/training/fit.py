@@ -16,6 +16,7 @@ from rich.console import Console
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
 from fer_lightning.files import run_lock, write_json
+from fer_lightning.machine import provenance
 from fer_lightning.settings import TrainSettings
 from fer_lightning.training.classifiers import ExpressionClassifier
 from fer_lightning.training.history import QUANTITIES
@@ -86,6 +87,7 @@ def _train(
         "split_sizes": datamodule.split_sizes,
         "model": settings.model.name,
         "data": settings.data.name,
+        **provenance(str(trainer.strategy.root_device), str(trainer.precision)),
         "finished": True,
     }
     if trainer.is_global_zero:
