@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from fer_lightning.recognition.detectors import Detection
-from fer_lightning.recognition.pictures import square
+from fer_lightning.recognition.photos import square
 
 SIDE = 48
 """Height and width of a face, pixels."""

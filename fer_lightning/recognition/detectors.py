@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fer_lightning.errors import InputError, near_misses
-from fer_lightning.recognition.pictures import square
+from fer_lightning.recognition.photos import square
 
 
 @dataclass(frozen=True)

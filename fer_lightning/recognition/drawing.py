@@ -5,14 +5,14 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from fer_lightning.recognition.pictures import open_picture
+from fer_lightning.recognition.photos import open_picture
 from fer_lightning.recognition.recognizer import Face
 
 
 def annotate(image: Any, faces: Sequence[Face]) -> Image.Image:
-    """A copy of a picture with its faces' boxes, emotions and probabilities. image: as in `pictures.open_picture`.
+    """A copy of a picture with its faces' boxes, emotions and probabilities. image: as in `photos.open_picture`.
 
-    A large picture is drawn at the size at which it is read (see `pictures.LARGE`).
+    A large picture is drawn at the size at which it is read (see `photos.LARGE`).
     """
     picture = open_picture(image)
     copy = Image.fromarray(picture.pixels)

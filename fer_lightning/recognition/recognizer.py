@@ -11,7 +11,7 @@ from fer_lightning.errors import InputError, near_misses
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.recognition.crops import MARGINS, SIDE, crop_faces, whole_picture
 from fer_lightning.recognition.detectors import Detector, build_detector
-from fer_lightning.recognition.pictures import open_picture
+from fer_lightning.recognition.photos import open_picture
 
 TTA = ("none", "flip")
 RUNTIMES = ("auto", "torch", "onnx")
@@ -71,7 +71,7 @@ class FaceFinder:
         self._detector: Detector | None = None if detector is None else build_detector(detector, min_face_score)
 
     def find(self, image: Any) -> FoundFaces:
-        """Faces of a picture, best first. image: as in `pictures.open_picture`."""
+        """Faces of a picture, best first. image: as in `photos.open_picture`."""
         picture = open_picture(image)
         if self._detector is None:
             crops = whole_picture(picture.pixels)[None]
