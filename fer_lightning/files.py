@@ -79,12 +79,12 @@ RUN_LOCK = "run.lock"
 
 
 @contextmanager
-def run_lock(folder: Path, note: Callable[[str], object]) -> Iterator[None]:
+def run_lock(folder: Path, note: Callable[[str], object], key: str = "hydra.run.dir") -> Iterator[None]:
     """Keep other processes from training in `folder` until the block ends; makes the folder.
 
     The kernel releases the lock of a process that is killed. The lock file is removed at the end, and so are folders
-    that were made for it and hold nothing else. note: is told where the file system cannot lock. Raises InputError
-    where another process holds the lock.
+    that were made for it and hold nothing else. note: is told where the file system cannot lock. key: the setting that
+    names the folder. Raises InputError where another process holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -99,7 +99,7 @@ def run_lock(folder: Path, note: Callable[[str], object]) -> Iterator[None]:
             file.write_text(json.dumps(holder))
     except Timeout:
         raise InputError(
-            f"{folder}: {_holder(file)} trains in it. Wait until it ends, or name another hydra.run.dir"
+            f"{folder}: {_holder(file)} trains in it. Wait until it ends, or name another {key}"
         ) from None
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
