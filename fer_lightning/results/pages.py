@@ -1,7 +1,7 @@
 """RESULTS.md and the table in README.md, made of docs/results alone. templates/results.md.jinja holds the words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,13 @@ def _render(template: str, plan: Plan) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "percent": lambda value, places=2: "" if value is None else f"{100 * value:.{places}f} %",
         "between": lambda ends: "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %",
         "number": lambda value, form=",": "" if value is None else format(value, form),
         "duration": lambda minutes: str(timedelta(minutes=round(minutes)))[:-3] + " h",
     }
+    environment.filters |= filters
     names: dict[str, Any] = {"splits": SPLITS, "data": DATA, "commands": commands, "gap": difference_interval}
     text = environment.get_template(template).render(plan=plan, claims=claims(plan), **names)
     return re.sub(r"\n{3,}", "\n\n", text)
