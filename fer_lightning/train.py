@@ -29,7 +29,8 @@ def train(settings: TrainSettings, invocation: Invocation) -> float:
     if settings.resume and finished_metrics(settings, folder):
         console.print(f"{folder}: this run is finished; nothing is left to do.")
     metrics = fit(settings, folder, console, begin=invocation.write_settings)
-    print_summary(console, metrics, folder)
+    if not invocation.multirun:
+        print_summary(console, metrics, folder)
     return float(metrics["val/accuracy"])
 
 

@@ -7,7 +7,8 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,25 +17,38 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_lightning.cli.paths import literal_paths
 from fer_lightning.cli.untrusted import require_settings_only, with_best
 from fer_lightning.errors import InputError, disk_message, near_misses
+from fer_lightning.files import write_atomic
 from fer_lightning.settings import CONF, S, TrainSettings, flatten, parse, path_keys
 from fer_lightning.signals import Stopped, stop_signals
+
+FAILURE = "failure.txt"
 
 BAD_INPUT = 2
 """Exit status when the user's input was refused."""
 
 
+CHECK = "check"
+"""Attribute of the function that Hydra calls: `checked`, for the settings of its command."""
+
+
 @dataclass(frozen=True)
 class Invocation:
-    """How a command was called. folder: Hydra's run folder; chosen: whether the user named it by hydra.run.dir."""
+    """How a command was called.
+
+    folder: Hydra's folder of the run, or of the job of --multirun; chosen: whether results belong there, and not at a
+    place of the command's own choice; multirun: whether it is one job of several, whose table comes at the end.
+    """
 
     folder: Path
     chosen: bool
+    multirun: bool
     command: str
     composed: DictConfig
 
@@ -64,15 +78,14 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
         def job(config: DictConfig) -> Any:
             nonlocal begun
             begun = True
+            folder = Path(HydraConfig.get().runtime.output_dir)
             try:
-                invocation = _invocation(config, task.__module__, typed)
-                _refuse_without_effect(model)
-                return task(settings_of(config, model), invocation)
-            except (InputError, OSError) as error:  # here, since Hydra would print a line of its own first
-                folder = Path(HydraConfig.get().runtime.output_dir)
-                _remove_if_empty(folder)
-                fail(str(error) if isinstance(error, InputError) else disk_message(error, folder))
+                settings = checked(model, config, HydraConfig.get())
+                return task(settings, _invocation(config, task.__module__, typed))
+            except Exception as error:  # here, since Hydra would print a line of its own first
+                _end(error, folder)
 
+        setattr(job, CHECK, functools.partial(checked, model))
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
         def main() -> None:
@@ -122,6 +135,28 @@ def fail(message: str) -> NoReturn:
     sys.exit(BAD_INPUT)
 
 
+def _end(error: Exception, folder: Path) -> NoReturn:
+    """End a run after an error: one line for the user's input or the disk; a bug is raised.
+
+    In a job of --multirun an InputError is raised for both, so that the other jobs go on; the traceback of a bug is
+    written to failure.txt.
+    """
+    multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        if not isinstance(error, InputError | OSError):
+            raise error
+        message = disk_message(error, folder) if isinstance(error, OSError) else str(error)
+    except Exception:
+        if not multirun:
+            raise
+        write_atomic(folder / FAILURE, "".join(traceback.format_exception(error)))
+        raise InputError(f"{one_line(error)} (see {folder / FAILURE})") from error
+    _remove_if_empty(folder)
+    if multirun:
+        raise InputError(message) from error
+    fail(message)
+
+
 def _remove_if_empty(folder: Path) -> None:
     """Remove a folder that Hydra made, and those above it within the working folder, unless they hold something."""
     with contextlib.suppress(OSError):
@@ -138,6 +173,17 @@ def settings_of(config: DictConfig, model: type[S]) -> S:
     return parse(model, values)
 
 
+def checked(model: type[S], config: DictConfig, hydra: Any) -> S:
+    """The checked settings of a command. hydra: Hydra's own config. Raises InputError also for what has no effect."""
+    keys = model.DATA_KEYS
+    for override in hydra.overrides.task:
+        group, dot, key = override.partition("=")[0].lstrip("+~").partition(".")
+        if keys is not None and group == "data" and dot and key not in keys:
+            valid = ", ".join(f"data.{key}" for key in sorted(keys))
+            raise InputError(f"data.{key}: without effect in this command. Valid: {valid}")
+    return settings_of(config, model)
+
+
 def print_config() -> None:
     """`fer config OVERRIDES`: print the composed settings of a training run, checked."""
 
@@ -150,24 +196,15 @@ def print_config() -> None:
 
 def _invocation(config: DictConfig, module: str, typed: list[str]) -> Invocation:
     given = HydraConfig.get()
+    multirun = given.mode == RunMode.MULTIRUN
     name = module if module != "__main__" else f"fer_lightning.{Path(sys.argv[0]).stem}"
     return Invocation(
         folder=Path(given.runtime.output_dir),
-        chosen=any(override.startswith("hydra.run.dir=") for override in given.overrides.hydra),
-        command=f"python -m {name} {shlex.join(typed or sys.argv[1:])}",
+        chosen=multirun or any(override.startswith("hydra.run.dir=") for override in given.overrides.hydra),
+        multirun=multirun,
+        command=f"python -m {name} {shlex.join(given.overrides.task if multirun else typed or sys.argv[1:])}",
         composed=config,
     )
-
-
-def _refuse_without_effect(model: type[S]) -> None:
-    """Raise InputError for a setting of the data that has no effect in this command."""
-    if model.DATA_KEYS is None:
-        return
-    for override in HydraConfig.get().overrides.task:
-        group, dot, key = override.partition("=")[0].lstrip("+~").partition(".")
-        if group == "data" and dot and key not in model.DATA_KEYS:
-            valid = ", ".join(f"data.{key}" for key in sorted(model.DATA_KEYS))
-            raise InputError(f"data.{key}: without effect in this command. Valid: {valid}")
 
 
 @contextlib.contextmanager
@@ -181,8 +218,9 @@ def _quiet_threads() -> Iterator[None]:
         threading.excepthook = report
 
 
-def explain(error: Exception, config_name: str) -> str:
-    """What was wrong with an override, with the names that would have been right."""
+def explain(error: Exception, config_name: str, arguments: Sequence[str] | None = None) -> str:
+    """What was wrong with an override, with the names that would have been right. arguments: default, all given."""
+    words = tuple(sys.argv[1:] if arguments is None else arguments)
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
@@ -193,20 +231,25 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         key = str(cause.full_key or cause.key)
         if "is not in struct" in str(cause):
-            return f"{key}: no such setting.{near_misses(key, config_keys(config_name))} All settings: add --help"
+            return (
+                f"{key}: no such setting.{near_misses(key, config_keys(config_name, words))} All settings: add --help"
+            )
         return f"{key}: {str(cause).splitlines()[0]}"
-    if "BasicSweeper does not support sweep type" in str(error):
-        return (
-            "an interval is searched by a study: add sweeps=lr_reg_hidden or another of its files, or, for a space "
-            "that is on the command line alone, hydra/sweeper=study cv.folds=5"
-        )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3]) or "Hydra cannot use this; is every word key=value?"
 
 
-def config_keys(config_name: str) -> list[str]:
-    """All groups and dotted keys of the config, with the groups of the command line, or else the default ones."""
-    chosen = [word for word in sys.argv[1:] if "=" in word and (CONF / word.partition("=")[0]).is_dir()]
+def one_line(error: Exception, config_name: str = "config", arguments: Sequence[str] | None = None) -> str:
+    """Any error in one line: those of Hydra explained, others with their type."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return explain(error, config_name, arguments)
+    reason = next(iter(str(error).strip().splitlines()), "")[:500]
+    return reason if isinstance(error, InputError) else f"{type(error).__name__}: {reason}"
+
+
+def config_keys(config_name: str, arguments: Sequence[str]) -> list[str]:
+    """All groups and dotted keys of the config, with the groups that are chosen, or else the default ones."""
+    chosen = [word for word in arguments if "=" in word and (CONF / word.partition("=")[0]).is_dir()]
     for overrides in (chosen, []):
         GlobalHydra.instance().clear()
         try:
