@@ -14,6 +14,9 @@ HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweeper.storage")
 LISTS = ("checkpoint", "data.soft_labels")
 """Settings that may be lists of paths."""
 
+MAPPING = "data.labels"
+"""The setting that may be a mapping, as in {1: surprise}, instead of the path of one."""
+
 _EXPRESSION = re.compile(r"""null|'.*'|".*"|(choice|glob|sort|shuffle)\(.*\)|.*\$\{.*""", re.DOTALL)
 
 
@@ -31,6 +34,8 @@ def _literal(word: str, keys: Collection[str], multirun: bool) -> str:
     if not equals or key.lstrip("+") not in (*keys, *HYDRA_PATHS) or not value or _EXPRESSION.fullmatch(value):
         return word
     if not exists(value):
+        if key.lstrip("+") == MAPPING and value.startswith("{") and value.endswith("}"):
+            return word
         if key in LISTS and value.startswith("[") and value.endswith("]"):
             return f"{key}=[{','.join(quoted(part.strip()) for part in value[1:-1].split(',') if part.strip())}]"
         if multirun and "," in value and key not in HYDRA_PATHS:

@@ -8,10 +8,11 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -36,7 +37,11 @@ _FORMS = {
     b"<html": "web page", b"\x93NUMPY": "numpy array", b"PAR1": "parquet table", b"\x89HDF": "HDF5 file",
 }  # fmt: skip
 _READ_LAST = (".zip", ".tar", ".gz", ".tgz", ".xz", ".txz", ".bz2", ".tbz2")
-_LEFT_BY_SYSTEMS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+_LEFT_BY_SYSTEMS = {
+    "__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information", "lost+found",
+    "@eadir", "@tmp", "#recycle", "@recycle", "__pycache__", "thumbs", "thumbnails", "_thumbs", "_thumbnails",
+}  # fmt: skip
+"""Files and folders, in lower case, that operating systems, network disks and viewers of pictures leave."""
 _DAMAGE = (
     EOFError, ValueError, OverflowError, IndexError, KeyError, NotImplementedError, RuntimeError,
     struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile,
@@ -61,20 +66,21 @@ class Member:
             return data if len(data) < CHUNK else data + self.stream.read(limit - len(data))
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path, leave_out: Callable[[str], object] = lambda _: None) -> Iterator[Member]:
     """Every file of a folder or archive, and of archives inside it; a plain file is its own only member.
 
+    Hidden files and folders, and those that systems leave, are not read; leave_out: is called with the name of each.
     A member's stream is valid until the next member is requested. Raises InputError on what is damaged, encrypted or
     too large, on links and devices in archives, and on names that lead out of an archive.
     """
-    budget = _Budget()
-    for name in [""] if path.is_file() else [name for name, _ in files_in(path)]:
+    budget = _Budget(leave_out)
+    for name in [""] if path.is_file() else [name for name, _ in files_in(path, leave_out)]:
         file = path / name
         with report_damage(str(file)):
             stream = file.open("rb", buffering=CHUNK)
         with stream:
             budget.start_file(os.fstat(stream.fileno()).st_size)
-            yield from _members(stream, str(file), name, budget, 1)
+            yield from _members(stream, str(file), name.replace("\\", "/"), budget, 1)  # as of a zip of Windows
 
 
 def form_of(head: bytes) -> str:
@@ -100,10 +106,11 @@ def existing_path(path: str | Path) -> Path:
     raise InputError(f"{path}: there is no {missing} in {folder}.{hint}")
 
 
-def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
+def files_in(folder: Path, leave_out: Callable[[str], object] | None = None) -> list[tuple[str, os.stat_result]]:
     """Name within `folder` and status of every plain file below it, sorted by name, archives last; links are followed.
 
-    Raises InputError on a broken link, a folder that may not be read, or too many files.
+    leave_out: is called with the name of each file that is hidden or left by a system. Raises InputError on a broken
+    link, a folder that may not be read, or too many files.
     """
     files: list[tuple[str, os.stat_result]] = []
     budget, visited = _Budget(), set()
@@ -116,9 +123,15 @@ def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
         prefix, status = os.path.relpath(current, folder), os.stat(current)
         new = (status.st_dev, status.st_ino) not in visited  # a link may lead back
         visited.add((status.st_dev, status.st_ino))
+        if leave_out and new:
+            for name in filter(_is_junk, folders):
+                for hidden in islice(_files_below(os.path.join(current, name)), MAX_FILES):
+                    leave_out(os.path.relpath(hidden, folder).replace(os.sep, "/"))
         folders[:] = [name for name in folders if new and not _is_junk(name)]
         for name in names if new else ():
             if _is_junk(name):
+                if leave_out:
+                    leave_out(name if prefix == "." else f"{prefix}/{name}")
                 continue
             budget.add_file(str(folder))
             with report_damage(os.path.join(current, name)):
@@ -126,6 +139,17 @@ def files_in(folder: Path) -> list[tuple[str, os.stat_result]]:
             if stat.S_ISREG(status.st_mode):
                 files.append((name if prefix == "." else f"{prefix}/{name}", status))
     return sorted(files, key=lambda file: (file[0].lower().endswith(_READ_LAST), file[0]))
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """Every file below a folder, as far as this user may look."""
+    return (os.path.join(current, name) for current, _, names in os.walk(folder) for name in names)
+
+
+def hidden_part(folder: str) -> str:
+    """The path of a member's folder up to the first part that is hidden or left by a system, or nothing."""
+    parts = folder.split("/")
+    return next(("/".join(parts[: place + 1]) for place, part in enumerate(parts) if _is_junk(part)), "")
 
 
 @contextmanager
@@ -147,6 +171,9 @@ class _Budget:
     """Counts the files and unpacked bytes of a source, and raises InputError when there are too many."""
 
     files = unpacked = limit = 0
+
+    def __init__(self, leave_out: Callable[[str], object] = lambda _: None):
+        self.leave_out = leave_out
 
     def start_file(self, size: int) -> None:
         """Set the limit of unpacked bytes for the next file on disk, of `size` bytes."""
@@ -196,7 +223,7 @@ def _zip_members(stream: BinaryIO, where: str, budget: _Budget) -> Iterator[tupl
         accepted: dict[str, zipfile.ZipInfo] = {}
         for info in archive.infolist():
             plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
-            name = _accepted_name(info.filename, where, info.filename.endswith("/"), plain, accepted)
+            name = _accepted_name(info.filename, where, info.filename.endswith(("/", "\\")), plain, accepted, budget)
             if name is None:
                 continue
             if info.flag_bits & 0x1:
@@ -240,7 +267,7 @@ def _tar_members(stream: BinaryIO, where: str, budget: _Budget) -> Iterator[tupl
         if info is None:
             break
         budget.add_file(where)
-        name = _accepted_name(info.name, where, info.isdir(), info.isreg() and not info.issparse(), accepted)
+        name = _accepted_name(info.name, where, info.isdir(), info.isreg() and not info.issparse(), accepted, budget)
         if name is not None:
             accepted.add(name)
             yield name, cast(BinaryIO, archive.extractfile(info))
@@ -249,15 +276,24 @@ def _tar_members(stream: BinaryIO, where: str, budget: _Budget) -> Iterator[tupl
             pass
 
 
-def _accepted_name(path: str, where: str, folder: bool, plain: bool, accepted: Container[str]) -> str | None:
-    """The checked name of an archive's member, or None where it is not read. plain: no link and no device."""
+def _accepted_name(
+    path: str, where: str, folder: bool, plain: bool, accepted: Container[str], budget: _Budget
+) -> str | None:
+    """The checked name of an archive's member, or None where it is not read. plain: no link and no device.
+
+    Backslashes part folders, as in zips of Windows PowerShell 5 (cpython issue 91036).
+    """
+    path = path.replace("\\", "/")
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if path.startswith("/") or ".." in parts or "\\" in path or path[1:2] == ":" or not path.isprintable():
+    if path.startswith("/") or ".." in parts or path[1:2] == ":" or not path.isprintable():
         raise InputError(f"{where}: a member's name leads out of the archive, or cannot be shown: {path[:200]!r}")
     name = "/".join(parts)
     if not folder and not plain:
         raise InputError(f"{where}, {name}: a link, device or sparse file; only plain files are read from an archive")
-    if folder or any(_is_junk(part) for part in parts):
+    if folder:
+        return None
+    if any(_is_junk(part) for part in parts):
+        budget.leave_out(name)
         return None
     if not name or name in accepted:
         raise InputError(f"{where}, {name}: stands twice in the archive, or has no name")
@@ -266,4 +302,4 @@ def _accepted_name(path: str, where: str, folder: bool, plain: bool, accepted: C
 
 def _is_junk(name: str) -> bool:
     """Whether an operating system or a tool left a file or folder of this name."""
-    return name.startswith(".") or name in _LEFT_BY_SYSTEMS
+    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS

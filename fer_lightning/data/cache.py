@@ -18,7 +18,7 @@ from safetensors import safe_open
 from fer_lightning.errors import InputError
 from fer_lightning.files import atomic_file
 
-CACHE_VERSION = 2  # of the file format and of what the readers make of a source; each version has files of its own
+CACHE_VERSION = 3  # of the file format and of what the readers make of a source; each version has files of its own
 SEGMENT = 16 << 20  # bytes under one CRC-32, which zlib computes at 3 GB/s, in threads; SHA-256 takes twice as long
 _DTYPES = {"uint8": "U8", "int32": "I32", "float32": "F32"}  # as a safetensors file names them
 

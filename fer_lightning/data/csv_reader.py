@@ -1,59 +1,92 @@
-"""FER2013 as a csv with the columns `emotion`, `pixels` and, in most copies, `Usage`, in any order."""
+"""FER2013 as a csv with the columns `emotion`, `pixels` and, in most copies, `Usage`, in any order.
+
+Columns are separated by commas, semicolons, tabs or bars, as the header tells.
+"""
 
 import csv
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from fer_lightning.data.archives import MAX_FILES, report_damage
-from fer_lightning.data.faces import SIDE
-from fer_lightning.data.fer2013 import LABEL_NAMES, SPLIT_NAMES
+from fer_lightning.data.faces import SIDE, TRAIN
+from fer_lightning.data.label_names import LabelNames, key_of
+from fer_lightning.data.split_names import split_of_usage
 from fer_lightning.errors import InputError
 
 PIXELS = SIDE * SIDE
 MAX_LINE_BYTES = 1 << 16  # a face takes at most 9.2 KB of text
 
+SEPARATORS = ",;\t|"
+
+_ALIASES = {"label": "emotion", "labels": "emotion", "emotions": "emotion", "pixel": "pixels", "split": "usage"}
 _DIGITS = re.compile("[0-9 \t]+")
+_LISTED = re.compile(r"[\[\],;]")
 
 
-def columns_of(head: bytes) -> list[str]:
-    """The columns that the first line of a csv names, in lower case, without blanks and byte order mark."""
+class Header(NamedTuple):
+    """The columns that the first line of a csv names, in lower case, and what separates them."""
+
+    columns: list[str]
+    separator: str
+
+    @property
+    def missing(self) -> str:
+        """The columns that a csv of faces needs and this one has not ("emotion and pixels"), or an empty string."""
+        return " and ".join(name for name in ("emotion", "pixels") if name not in self.columns)
+
+
+def header_of(head: bytes) -> Header:
+    """The header of a csv by its first bytes; of several separators, the one that parts most columns is taken.
+
+    `label` counts as emotion, `split` as Usage, where the column of that name is not there.
+    """
     line = head.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
-    return [column.strip().strip('"').strip().lower() for column in line.split(",")]
+    parted = {separator: line.split(separator) for separator in SEPARATORS}
+    separator = max(SEPARATORS, key=lambda separator: len(parted[separator]))  # the first of equals
+    columns = [column.strip().strip("\"'").strip().lower() for column in parted[separator]]
+    for place, column in enumerate(columns):
+        if (name := _ALIASES.get(column, column)) not in columns:
+            columns[place] = name
+    return Header(columns, separator)
 
 
-def missing_columns(columns: list[str]) -> str:
-    """The columns that a csv of faces needs and this one has not ("emotion and pixels"), or an empty string."""
-    return " and ".join(name for name in ("emotion", "pixels") if name not in columns)
-
-
-def read_csv(stream: BinaryIO, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def read_csv(
+    stream: BinaryIO, where: str, labels: LabelNames | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Images (N, 48, 48), labels (N,) and split (N,) of a csv, in its order, all uint8; split is None without Usage.
 
-    Raises InputError with the row (counted from the first face) and the line of the file (counted from its header).
+    labels: how the column emotion is read; rows that it leaves out are not returned. Raises InputError with the row
+    (counted from the first face) and the line of the file (counted from its header).
     """
-    images, labels, splits = bytearray(), bytearray(), bytearray()
+    labels = labels or LabelNames()
+    images, found, splits = bytearray(), bytearray(), bytearray()
     with report_damage(where):
-        columns = columns_of(stream.readline(MAX_LINE_BYTES))
-        if missing := missing_columns(columns):
-            raise InputError(f"{where}: no column {missing}; its first line names {', '.join(columns)[:200]}")
-        for place, row in rows_of(stream, where, len(columns)):
-            cell = dict(zip(columns, row, strict=True))
-            labels.append(number_of(cell["emotion"], LABEL_NAMES, f"{place}: emotion", "0 to 6"))
-            if "usage" in cell:
-                valid = "Training, PublicTest, PrivateTest"
-                splits.append(number_of(cell["usage"], SPLIT_NAMES, f"{place}: Usage", valid))
-            images += _pixels(cell["pixels"], place).tobytes()
-    if not labels:
+        header = header_of(stream.readline(MAX_LINE_BYTES))
+        if header.missing:
+            raise InputError(f"{where}: no column {header.missing}; its first line: {', '.join(header.columns)[:200]}")
+        if twice := [name for name in ("emotion", "pixels", "usage") if header.columns.count(name) > 1]:
+            raise InputError(f"{where}: two columns {twice[0]}; which is to be read?")
+        for place, row in rows_of(stream, where, header):
+            cell = dict(zip(header.columns, row, strict=True))
+            label = _label(cell["emotion"], labels, place)
+            split = usage_of(cell["usage"], place) if "usage" in cell else TRAIN
+            pixels = _pixels(cell["pixels"], place)
+            if label is not None:
+                found.append(label)
+                splits.append(split)
+                images += pixels.tobytes()
+    if not labels.counts:
         raise InputError(f"{where}: a header, but no row of pixels; is the file cut off?")
     faces = np.frombuffer(images, np.uint8).reshape(-1, SIDE, SIDE)
-    return faces, np.frombuffer(labels, np.uint8), np.frombuffer(splits, np.uint8) if splits else None
+    return faces, np.frombuffer(found, np.uint8), np.frombuffer(splits, np.uint8) if "usage" in header.columns else None
 
 
-def rows_of(stream: BinaryIO, where: str, width: int) -> Iterator[tuple[str, list[str]]]:
+def rows_of(stream: BinaryIO, where: str, header: Header) -> Iterator[tuple[str, list[str]]]:
     """The place ("fer2013.csv, row 17 (line 18)") and cells of each row; blank lines are skipped."""
+    width, separator = len(header.columns), header.separator
     row_number, line_number = 0, 1
     while line := stream.readline(MAX_LINE_BYTES):
         line_number += 1
@@ -67,7 +100,8 @@ def rows_of(stream: BinaryIO, where: str, width: int) -> Iterator[tuple[str, lis
             raise InputError(f"{where}: more than {MAX_FILES:,} rows. FER2013 has 35,887: is the path the right one?")
         try:
             text = line.decode("utf-8").rstrip("\r\n")
-            cells = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
+            quoted = '"' in text
+            cells = next(csv.reader([text], strict=True, delimiter=separator)) if quoted else text.split(separator)
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{place}: not the text of a csv: {error}") from error
         if len(cells) != width:
@@ -75,12 +109,21 @@ def rows_of(stream: BinaryIO, where: str, width: int) -> Iterator[tuple[str, lis
         yield place, cells
 
 
-def number_of(text: str, names: dict[str, int], place: str, valid: str) -> int:
-    """The number that a name stands for, whatever its case. Raises InputError for an unknown name."""
-    value = names.get(text.strip().lower())
-    if value is None:
-        raise InputError(f"{place} {text.strip()[:40]!r} is unknown. Valid: {valid}")
-    return value
+def usage_of(text: str, place: str) -> int:
+    """The split, an index into SPLITS, that a cell of Usage names. Raises InputError."""
+    split = split_of_usage(text)
+    if split is None:
+        valid = "Training, PublicTest, PrivateTest"
+        raise InputError(f"{place}: Usage {text.strip()[:40]!r} is unknown. Valid: {valid}")
+    return split
+
+
+def _label(text: str, labels: LabelNames, place: str) -> int | None:
+    try:
+        return labels.label(key_of(text))
+    except KeyError:
+        valid = "Valid: 0 to 6, or the name of an expression; data.labels says what others mean, or leaves them out"
+        raise InputError(f"{place}: emotion {text.strip()[:40]!r} is unknown. {valid}") from None
 
 
 def _pixels(text: str, place: str) -> np.ndarray:
@@ -89,7 +132,7 @@ def _pixels(text: str, place: str) -> np.ndarray:
         values = np.fromstring(text, np.int64, sep=" ")
         if len(values) == PIXELS and values.max() <= 255:
             return values.astype(np.uint8)
-    words = text.split()
+    words = [word.removesuffix(".0") for word in _LISTED.sub(" ", text).split()]
     if len(words) != PIXELS:
         raise InputError(f"{place}: {len(words)} pixels, expected {PIXELS} ({SIDE} x {SIDE}). Is the file cut off?")
     for number, word in enumerate(words, start=1):

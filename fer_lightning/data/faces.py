@@ -21,6 +21,7 @@ class Faces:
     images: (N, 48, 48) uint8; labels: (N,) uint8, an index into EXPRESSIONS; split: (N,) uint8, an index into SPLITS;
     copy_groups: (N,) int32, equal for images that are exact or mirrored copies of one another.
     notes: what was converted, drawn or left out, one sentence each ("3 images in colour, made grey").
+    votes: (N, 10) int32 for the seven expressions and ferplus.OTHERS, where the source holds votes, or None.
     """
 
     images: np.ndarray
@@ -28,6 +29,7 @@ class Faces:
     split: np.ndarray
     copy_groups: np.ndarray
     notes: tuple[str, ...] = field(default=())
+    votes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

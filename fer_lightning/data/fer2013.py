@@ -1,11 +1,11 @@
-"""FER2013 (Goodfellow et al. 2013, arXiv 1307.0414): class counts, names of splits and expressions, download."""
+"""FER2013 (Goodfellow et al. 2013, arXiv 1307.0414): class counts, download."""
 
 import logging
 from pathlib import Path
 
 import numpy as np
 
-from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, Faces
+from fer_lightning.data.faces import SPLITS, Faces
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 
@@ -15,24 +15,6 @@ OFFICIAL_COUNTS = {
     "test": (491, 55, 528, 879, 594, 416, 626),
 }
 """Images of each expression, in the order of EXPRESSIONS."""
-
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "publictest", "public_test"), VAL),
-    **dict.fromkeys(("test", "testing", "privatetest", "private_test"), TEST),
-}
-"""Names of a split, in lower case; `Usage` says Training, PublicTest or PrivateTest."""
-
-_SYNONYMS = {
-    "angry": ("anger",), "disgust": ("disgusted",), "fear": ("fearful", "afraid", "scared"),
-    "happy": ("happiness", "joy"), "sad": ("sadness",), "surprise": ("surprised",), "neutral": ("neutrality",),
-}  # fmt: skip
-LABEL_NAMES = {
-    name: label
-    for label, expression in enumerate(EXPRESSIONS)
-    for name in (expression, str(label), *_SYNONYMS[expression])
-}
-"""Names of an expression, in lower case: its own, its number in FER2013, and common synonyms."""
 
 DATASET = "msambare/fer2013"
 COMPETITION = "challenges-in-representation-learning-facial-expression-recognition-challenge"

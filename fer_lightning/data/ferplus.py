@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fer_lightning.data.archives import existing_path, report_damage
-from fer_lightning.data.csv_reader import MAX_LINE_BYTES, columns_of, number_of, rows_of
+from fer_lightning.data.csv_reader import MAX_LINE_BYTES, header_of, rows_of, usage_of
 from fer_lightning.data.faces import SPLITS, TRAIN, Faces
-from fer_lightning.data.fer2013 import LABEL_NAMES, SPLIT_NAMES
+from fer_lightning.data.label_names import NAMES
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 
@@ -46,16 +46,17 @@ def read_votes(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     split, counts = bytearray(), []
     needed = ["usage", *range(len(EXPRESSIONS)), *OTHERS]
     with report_damage(str(path)), path.open("rb") as stream:
-        columns = [LABEL_NAMES.get(name, name) for name in columns_of(stream.readline(MAX_LINE_BYTES))]
+        header = header_of(stream.readline(MAX_LINE_BYTES))
+        columns = [NAMES.get(name, name) for name in header.columns]
         if missing := [EXPRESSIONS[name] if isinstance(name, int) else name for name in needed if name not in columns]:
             raise InputError(
                 f"{path}: no column {', '.join(missing)}; expected fer2013new.csv of FER+, with Usage, Image name, "
                 "neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown, NF"
             )
-        for place, row in rows_of(stream, str(path), len(columns)):
+        for place, row in rows_of(stream, str(path), header):
             cells = dict(zip(columns, row, strict=True))
             usage, *votes = (cells[name].strip() or "0" for name in needed)
-            split.append(number_of(usage, SPLIT_NAMES, f"{place}: Usage", "Training, PublicTest, PrivateTest"))
+            split.append(usage_of(usage, place))
             if bad := [vote for vote in votes if not (vote.isascii() and vote.isdigit() and len(vote) < 4)]:
                 raise InputError(f"{place}: {bad[0][:40]!r} is no number of votes")
             counts.append([int(vote) for vote in votes])
@@ -82,15 +83,34 @@ def majority_of(counts: np.ndarray) -> Majority:
 
 
 def relabel(
-    faces: Faces, path: str | Path, soft: bool = False
+    faces: Faces, path: str | Path | None, soft: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
     """The FER+ labels of FER2013's faces. Faces without a majority for one of the seven expressions are left out.
 
-    soft: train on the shares of the votes; train then also keeps faces without a majority if the seven expressions have
-    more than half of the votes together. Returns the rows (n,) of the faces that are kept, their labels (n,) and shares
-    (n, 7), None without `soft`, and a note. Raises InputError where the votes do not belong to these faces, split by
-    split and row by row.
+    path: of fer2013new.csv; None for faces that hold their votes. soft: train on the shares of the votes; train then
+    also keeps faces without a majority if the seven expressions have more than half of the votes together. Returns the
+    rows (n,) of the faces that are kept, their labels (n,) and shares (n, 7), None without `soft`, and a note. Raises
+    InputError where the votes do not belong to these faces, split by split and row by row.
     """
+    if path is None:
+        assert faces.votes is not None
+        counts = faces.votes.astype(np.int64)
+    else:
+        counts = _votes_on(faces, path)
+    majority = majority_of(counts)
+    kept = majority.decided | (majority.expressive & (faces.split == TRAIN) if soft else False)
+    reasons = {name: int((majority.other[~kept] == place).sum()) for place, name in enumerate(OTHERS.values())}
+    reasons = {"no majority": int((~kept).sum()) - sum(reasons.values()), **reasons}
+    note = (
+        f"Labels are those of {TITLE}{', training targets the shares of its votes' if soft else ''}; "
+        f"{(~kept).sum():,} of {len(faces):,} images are left out: "
+        f"{', '.join(f'{name} {count:,}' for name, count in reasons.items())}."
+    )
+    return np.flatnonzero(kept), majority.labels[kept], majority.shares[kept] if soft else None, note
+
+
+def _votes_on(faces: Faces, path: str | Path) -> np.ndarray:
+    """The votes (N, 10) of fer2013new.csv on each face. Raises InputError where they do not belong to these faces."""
     voted_split, votes = read_votes(path)
     counts = np.empty((len(faces), votes.shape[1]), dtype=np.int64)
     present = np.unique(faces.split).tolist()
@@ -109,15 +129,7 @@ def relabel(
                 f"{SPLITS[split]} images, little more than by chance. Their rows are in the order of fer2013.csv; "
                 "copies of the set as image files are in another one, so data.path must be the csv"
             )
-    kept = majority.decided | (majority.expressive & (faces.split == TRAIN) if soft else False)
-    reasons = {name: int((majority.other[~kept] == place).sum()) for place, name in enumerate(OTHERS.values())}
-    reasons = {"no majority": int((~kept).sum()) - sum(reasons.values()), **reasons}
-    note = (
-        f"Labels are those of {TITLE}{', training targets the shares of its votes' if soft else ''}; "
-        f"{(~kept).sum():,} of {len(faces):,} images are left out: "
-        f"{', '.join(f'{name} {count:,}' for name, count in reasons.items())}."
-    )
-    return np.flatnonzero(kept), majority.labels[kept], majority.shares[kept] if soft else None, note
+    return counts
 
 
 def prefix_of(data: str) -> str:

@@ -1,9 +1,10 @@
 """Faces from image files, JPEG or PNG, whose folders and names give expression and split."""
 
+import hashlib
 import io
 import re
 from collections import Counter
-from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -11,9 +12,11 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from fer_lightning.data.archives import Member
+from fer_lightning.data.archives import Member, hidden_part
 from fer_lightning.data.faces import SIDE, TRAIN
-from fer_lightning.data.fer2013 import LABEL_NAMES, SPLIT_NAMES
+from fer_lightning.data.label_names import LabelNames, folder_key, key_of, like
+from fer_lightning.data.split_names import split_of_folder, split_of_usage
+from fer_lightning.data.twin_folders import find_twins
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 
@@ -35,21 +38,33 @@ CONVERSIONS = {
 _FORMATS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "PNG": PngImageFile}
 _START_OF_SCAN = b"\xff\xda"
 _USAGE_PREFIX = re.compile(r"(training|publictest|privatetest)[_-]", re.IGNORECASE)
-_NUMBERING = re.compile(r"\d+[ _.-]+(?=\D)")
+SHOWN = 8  # folders in a note
 
 
 class ImageReader:
     """Reads image files one by one; `arrays` returns them in an order that does not depend on their container."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: LabelNames | None = None, default_split: int | None = None) -> None:
+        """labels: how folders are read. default_split: of images in no split's folder; None: train, which is noted."""
+        self.labels = labels or LabelNames()
+        self._default_split = default_split
+        self._places: dict[str, Place] = {}
         self._pixels = bytearray()
         self._keys: list[tuple[int, str, str, str, int]] = []  # split, number, expression, name, label
         self._conversions: Counter[str] = Counter()
-        self._unlabelled: list[str] = []
+        self._label_keys: list[str] = []
+        self._unlabelled: dict[str, list[str]] = {}  # names of images, by the folder
         self._without_split = 0
+        self._twins: list[str] = []  # the note on folders that repeat others
+        self._hidden: Counter[str] = Counter()  # images in hidden and system folders, by the folder
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def splits(self) -> set[int]:
+        """The splits of the images, as far as folders and names tell them; -1 stands for those of the others."""
+        return {key[0] for key in self._keys} | ({-1} if self._without_split else set())
 
     @staticmethod
     def accepts(member: Member) -> bool:
@@ -58,24 +73,50 @@ class ImageReader:
 
     def add(self, member: Member) -> None:
         """Read one image. Images in no expression's folder are left out. Raises InputError when it is broken."""
-        label, split = label_and_split(member.name)
-        if label is None:
-            self._unlabelled.append(member.name)
+        folder, _, file = member.name.rpartition("/")
+        if folder not in self._places:
+            self._places[folder] = place_of(folder, self.labels)
+        place = self._places[folder]
+        if place.label is None or not self.labels.knows(place.label):
+            if place.label is not None:
+                self.labels.count_unknown(place.label)
+            self._unlabelled.setdefault(place.folder, []).append(member.name)
             return
+        label = self.labels.label(place.label)
+        if label is None:
+            return
+        split = split_of_file_name(file, place.split)
+        split = self._default_split if split is None else split
         if member.form not in _FORMATS:
             raise InputError(f"{member.where}: broken image: neither JPEG nor PNG, but {member.form}")
         data = member.read(MAX_IMAGE_BYTES + 1)
         self._pixels += read_image(data, member.form, member.where, self._conversions)
         self._without_split += split is None
-        self._keys.append((split or TRAIN, image_number(member.name), EXPRESSIONS[label], member.name, label))
+        self._label_keys.append(place.label)
+        known_split = TRAIN if split is None else split
+        self._keys.append((known_split, image_number(member.name), EXPRESSIONS[label], member.name, label))
+
+    def leave_out(self, name: str) -> None:
+        """Count a file of a hidden or system folder, as `archives.members` names it, where it is an image."""
+        folder, _, file = name.rpartition("/")
+        if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith("._"):  # macOS's attributes of a file
+            self._hidden[hidden_part(folder) or folder or file] += 1
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Images (N, 48, 48), labels (N,) and split (N,), uint8. An image of unknown split is of train.
 
-        Sorted by split, then number in the file name (as text: FER2013's own order), then expression.
+        Sorted by split, then number in the file name (as text: FER2013's own order), then expression. Folders that
+        repeat others are left out.
         """
-        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
-        images = np.frombuffer(self._pixels, np.uint8).reshape(-1, SIDE, SIDE)[order]
+        pixels = np.frombuffer(self._pixels, np.uint8).reshape(-1, SIDE, SIDE)
+        contents = [
+            (key[0], key[-1], hashlib.blake2b(image.data, digest_size=16).digest())
+            for key, image in zip(self._keys, pixels, strict=True)
+        ]
+        repeated, self._twins = find_twins([key[3] for key in self._keys], contents)
+        self.labels.counts.subtract(self._label_keys[row] for row in np.flatnonzero(repeated).tolist())
+        order = sorted(np.flatnonzero(~repeated).tolist(), key=self._keys.__getitem__)
+        images = pixels[order]
         keys = [self._keys[row] for row in order]
         return images, np.array([key[-1] for key in keys], np.uint8), np.array([key[0] for key in keys], np.uint8)
 
@@ -84,10 +125,29 @@ class ImageReader:
         notes = [f"{_images(count)} {CONVERSIONS[kind]}." for kind, count in sorted(self._conversions.items())]
         if self._without_split:
             notes.append(f"{_images(self._without_split)} in no split's folder: taken for train.")
-        if self._unlabelled:
-            count, first = len(self._unlabelled), self._unlabelled[0]
-            notes.append(f"{_images(count)} in no expression's folder: left out ({first}).")
-        return notes
+        notes += self._twins
+        return [*notes, *self.hidden(), *self.left_out()]
+
+    def left_out(self) -> list[str]:
+        """A note on images in no expression's folder, with near misses of the folders' names; empty without any."""
+        if not self._unlabelled:
+            return []
+        told = []
+        for folder, names in sorted(self._unlabelled.items(), key=lambda item: (-len(item[1]), item[0])):
+            others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+            told.append(f"{len(names):,} in {folder}{like(folder)}" if folder else f"{min(names)}{others}")
+        more = f"; and {len(told) - SHOWN:,} other folders" if len(told) > SHOWN else ""
+        total = _images(sum(map(len, self._unlabelled.values())))
+        return [f"{total} in no expression's folder: left out ({'; '.join(told[:SHOWN])}{more})."]
+
+    def hidden(self) -> list[str]:
+        """A note on images in hidden and system folders; empty without any."""
+        if not self._hidden:
+            return []
+        told = [f"{folder} ({count:,})" for folder, count in self._hidden.most_common(3)]
+        more = f" and {len(self._hidden) - 3:,} others" if len(self._hidden) > 3 else ""
+        total = _images(sum(self._hidden.values()))
+        return [f"{total} hidden, or in a hidden or system folder: left out ({', '.join(told)}{more})."]
 
 
 def _images(count: int) -> str:
@@ -141,24 +201,32 @@ def _grey_face(image: Image.Image, conversions: Counter[str]) -> Image.Image:
     return image
 
 
-def label_and_split(name: str) -> tuple[int | None, int | None]:
-    """Label and split of an image from its path, None where the path does not tell.
+class Place(NamedTuple):
+    """What the folders of an image tell. label: a key for LabelNames, or None; folder: the one named in notes."""
 
-    The folder nearest to the image decides (`train/happy/1.jpg`, `happy/train/1.jpg`, `train.zip/3_happy/1.jpg`), but a
-    file name that begins with its Usage (`test/sad/PublicTest_12.jpg`) decides the split over any folder.
+    label: str | None
+    split: int | None
+    folder: str
+
+
+def place_of(folder: str, labels: LabelNames) -> Place:
+    """Label and split by the folders that an image is in (`train/happy`, `happy/train`, `train.zip/3_happy`).
+
+    The nearest that tells decides; a name of an expression goes before a number (`happy/1`).
     """
-    folder, _, file = name.rpartition("/")
-    label, split = _label_and_split_of_folder(folder)
-    if usage := _USAGE_PREFIX.match(file):
-        split = SPLIT_NAMES[usage[1].lower()]
-    return label, split
+    names = [name for name in reversed(folder.split("/")) if name]
+    keys = [key_of(folder_key(name)) for name in names]
+    named = next((key for key in keys if not key.isdigit() and labels.knows(key)), None)
+    number = next((key for key in keys if key.isdigit()), None)
+    split = next((split for name in names if (split := split_of_folder(name)) is not None), None)
+    shown = next((name for name in names if split_of_folder(name) is None), names[0] if names else "")
+    return Place(named or number, split, shown)
 
 
-@lru_cache(maxsize=1024)
-def _label_and_split_of_folder(folder: str) -> tuple[int | None, int | None]:
-    names = [_NUMBERING.sub("", part.lower(), count=1).split(".")[0].strip() for part in reversed(folder.split("/"))]
-    label = next((LABEL_NAMES[name] for name in names if name in LABEL_NAMES), None)
-    return label, next((SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES), None)
+def split_of_file_name(file: str, split: int | None) -> int | None:
+    """The split of an image whose folders tell `split`; a Usage at the front of its name (PublicTest_1) goes before."""
+    usage = _USAGE_PREFIX.match(file)
+    return split_of_usage(usage[1]) if usage else split
 
 
 def image_number(name: str) -> str:

@@ -1,14 +1,19 @@
 """FER2013 as Faces from any form: a csv, a folder of images, or a zip or tar of either."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from fer_lightning.data.archives import Member, existing_path, members
-from fer_lightning.data.csv_reader import columns_of, missing_columns, read_csv
+from fer_lightning.data.csv_parts import CsvPart, CsvParts, split_of_path
+from fer_lightning.data.csv_reader import header_of, read_csv
 from fer_lightning.data.faces import SPLITS, TRAIN, VAL, Faces, copy_groups, picture_key
+from fer_lightning.data.ferplus_folders import holds_votes
 from fer_lightning.data.image_reader import ImageReader
+from fer_lightning.data.label_names import LabelNames, unmatched
+from fer_lightning.data.split_names import split_of_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 
@@ -20,26 +25,33 @@ VAL_FRACTION = 1 / 8  # of train, where there is no val: 3,589 of Training's 28,
 SHOWN = 8  # names in a message
 
 
-def read_faces(path: str | Path) -> Faces:
+def read_faces(path: str | Path, labels: Mapping[str, str | None] | None = None) -> Faces:
     """Faces of a csv, folder, zip or tar, recognised by content; nothing is unpacked to disk.
 
-    Where a folder or archive holds several, a csv with Usage is preferred to images, and images to a csv without. A csv
-    keeps its order; images are sorted by split and number. Where there is no val, one is drawn from train. `notes` say
-    what was converted, drawn or left out. Raises InputError for anything that cannot be read.
+    All parts of a source are read, each into the split that Usage, or else its file's or folder's name tells. Where the
+    same split stands in both, a csv with Usage is preferred to images, and images to a csv without. A csv keeps its
+    order; images are sorted by split and number. Where there is no val, one is drawn from train. labels: names or
+    numbers of the source to expressions, or to None for those left out; with it, an expression may have no image.
+    `notes` say what was converted, drawn or left out, and how numbers were read. Raises InputError for anything that
+    cannot be read, or not in one way only.
     """
     path = existing_path(path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # conversions are counted, and noted once
-        images, labels, split, notes = _read_arrays(path)
+        source = _Source(path, labels or {})
+        images, classes, split = source.arrays()
+    notes = source.notes()
+    if not labels:
+        _require_all_expressions(classes[split == TRAIN], path, notes)
     groups = copy_groups(images)
-    notes += _missing_expressions(labels, split, path)
     if TRAIN in split and VAL not in split:
         rows = np.flatnonzero(split == TRAIN)
-        rows = rows[draw_val(images[rows], labels[rows], groups[rows])]
+        rows = rows[draw_val(images[rows], classes[rows], groups[rows])]
         split = split.copy()
         split[rows] = VAL
         notes.append(f"There is no val: {len(rows):,} images were drawn from train, stratified, copies kept together.")
-    return Faces(images, labels, split, groups, tuple(notes))
+    notes += _missing_expressions(classes, split)
+    return Faces(images, classes, split, groups, tuple(notes))
 
 
 def draw_val(images: np.ndarray, labels: np.ndarray, copy_groups: np.ndarray) -> np.ndarray:
@@ -61,50 +73,108 @@ def draw_val(images: np.ndarray, labels: np.ndarray, copy_groups: np.ndarray) ->
     return in_val[group]
 
 
-def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Images, labels and split as the source has them, and notes."""
-    image_reader, table, others = ImageReader(), None, []
-    for member in members(path):
-        if member.form == "text" and not missing_columns(columns := columns_of(member.head)):
-            if "usage" in columns or table is None:
-                table = member.name, *read_csv(member.stream, member.where)
-            if "usage" in columns:
-                break
-        elif image_reader.accepts(member):
-            image_reader.add(member)
-        else:
-            others.append(_description(member))
-    if table is not None and (table[3] is not None or not len(image_reader)):
-        name, images, labels, split = table
-        notes = [] if name == path.name else [f"Read from {name} in {path.name}."]
-        if split is None:
-            notes.append(f"{name} has no Usage: all its images are taken for train.")
-            split = np.full(len(labels), TRAIN, np.uint8)
-        return images, labels, split, notes
-    if not len(image_reader):
+class _Source:
+    """What one source holds: csvs of faces, images, and other files."""
+
+    def __init__(self, path: Path, labels: Mapping[str, str | None]):
+        self._path, self._labels = path, labels
+        split = split_of_source(path.resolve().name)
+        self.images, self.csvs = ImageReader(LabelNames(labels), split), CsvParts()
+        self._others: list[str] = []
+        self._unlabelled: list[str] = []  # csvs of faces without labels
+        self._notes: list[str] = []
+        self._has_votes = False
+        found: set[str] = set()
+        for member in members(path, self.images.leave_out):
+            header = header_of(member.head) if member.form == "text" else None
+            if header and not header.missing:
+                read = LabelNames(labels)
+                arrays = read_csv(member.stream, member.where, read)
+                named = split_of_path(member.name)
+                self.csvs.add(CsvPart(member.name, *arrays, read, split if named is None else named), str(path))
+                found |= read.counts.keys()
+            elif self.images.accepts(member):
+                self.images.add(member)
+            else:
+                if header and header.missing == "emotion":
+                    self._unlabelled.append(member.name)
+                self._has_votes |= holds_votes(member)
+                self._others.append(_description(member))
+        self._unmatched = unmatched(labels, found | self.images.labels.counts.keys())
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images, labels and split of what is read of it. Raises InputError where this is nothing, or ambiguous."""
+        if self.csvs.has_usage or not len(self.images):
+            if len(self.images):
+                self._notes.append(f"{len(self.images):,} images are left out: a csv has Usage.")
+                self.images = ImageReader()
+        elif out := self.csvs.leave_out(self.images.splits):
+            self._notes.append(f"{', '.join(out)} left out: the images are read instead.")
+        self.csvs.require_unambiguous(str(self._path), bool(len(self.images)))
+        parts = [source.arrays() for source in (self.csvs, self.images) if len(source)]
+        images, labels, split = (np.concatenate(arrays) for arrays in zip(*parts, strict=True)) if parts else _nothing()
+        if not len(labels):
+            self._read().require_fer2013_numbers(str(self._path))
+            if self._has_votes:
+                raise InputError(
+                    f"{self._path}: these are folders of FER+, with votes in label.csv. data=ferplus reads them, "
+                    "without data.votes"
+                )
+            raise InputError(f"{self._path}: no faces found. Found: {self._found()}. Valid: {VALID_FORMS}")
+        self._read().require_fer2013_numbers(str(self._path))
+        order = np.argsort(split, kind="stable") if len(parts) > 1 else np.arange(len(split))
+        return images[order], labels[order], split[order]
+
+    def notes(self) -> list[str]:
+        """What was read how, and what was left out, one sentence each."""
+        notes = self._notes + self.csvs.notes(self._path.name) + self.images.notes() + self._read().notes()
+        if self._unlabelled:
+            notes.append(f"Left out, without a column emotion: {', '.join(sorted(self._unlabelled)[:SHOWN])}.")
+        return notes + self._unmatched
+
+    def _read(self) -> LabelNames:
+        """How the labels of what is read were read."""
+        return self.images.labels.merge(part.read for part in self.csvs.parts)
+
+    def _found(self) -> str:
+        """What stands in a source without faces, for a message."""
+        others = sorted(self._others)
         more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
-        found = " ".join([", ".join(others[:SHOWN]) + more, *image_reader.notes()]).strip() or "nothing"
-        raise InputError(f"{path}: no faces found. Found: {found}. Valid: {VALID_FORMS}")
-    return *image_reader.arrays(), image_reader.notes()
+        found = [", ".join(others[:SHOWN]) + more, *(note.removesuffix(".") for note in self.images.notes())]
+        return "; ".join(filter(None, found)) or "nothing"
+
+
+def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.empty((0, 48, 48), np.uint8), np.empty(0, np.uint8), np.empty(0, np.uint8)
 
 
 def _description(member: Member) -> str:
     if member.form != "text":
         return f"{member.name} ({member.form})"
-    columns = columns_of(member.head)
-    first_line = ", ".join(column[:20] for column in columns[:5])
-    return f"{member.name} (text without a column {missing_columns(columns)}; its first line: {first_line})"
+    header = header_of(member.head)
+    first_line = ", ".join(column[:20] for column in header.columns[:5])
+    return f"{member.name} (text without a column {header.missing}; its first line: {first_line})"
 
 
-def _missing_expressions(labels: np.ndarray, split: np.ndarray, path: Path) -> list[str]:
-    """A note for each split but train that lacks an expression. Raises InputError when train lacks one."""
+def _require_all_expressions(labels: np.ndarray, path: Path, notes: list[str]) -> None:
+    """Raise InputError where train, whose labels these are, lacks an expression. notes: what was left out."""
+    counts = np.bincount(labels, minlength=len(EXPRESSIONS)).tolist()
+    if 0 in counts and any(counts):
+        listed = ", ".join(f"{expression} {count:,}" for expression, count in zip(EXPRESSIONS, counts, strict=True))
+        raise InputError(
+            f"{path}: no image of {EXPRESSIONS[counts.index(0)]} to learn from. Images in train: {listed}. "
+            + "".join(f"{note} " for note in notes)
+            + "data.labels says what other names and numbers mean, or leaves them out, as in "
+            "'data.labels={contempt: null}'; with it, an expression may have no image"
+        )
+
+
+def _missing_expressions(labels: np.ndarray, split: np.ndarray) -> list[str]:
+    """A note for each split that lacks an expression."""
     notes = []
     for index, name in enumerate(SPLITS):
         counts = np.bincount(labels[split == index], minlength=len(EXPRESSIONS)).tolist()
         missing = [expression for expression, count in zip(EXPRESSIONS, counts, strict=True) if not count]
-        if missing and index == TRAIN and any(counts):
-            listed = ", ".join(f"{expression} {count:,}" for expression, count in zip(EXPRESSIONS, counts, strict=True))
-            raise InputError(f"{path}: no image of {missing[0]} to learn from. Images in train: {listed}")
         if missing and any(counts):
             notes.append(f"No image of {' or '.join(missing)} in {name}.")
     return notes

@@ -1,10 +1,12 @@
 """The faces that the `data` settings name, from the cache: read or drawn the first time, memory-mapped afterwards."""
 
 import hashlib
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +17,15 @@ from fer_lightning.data.cache import Arrays, cache_root, cached_arrays
 from fer_lightning.data.faces import Faces, content_checksum
 from fer_lightning.data.fer2013 import fer2013_path, require_official_counts
 from fer_lightning.data.ferplus import relabel
+from fer_lightning.data.ferplus_folders import read_ferplus_folders
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
 from fer_lightning.hog import hog, hog_length
 from fer_lightning.settings import DataSettings, FerPlusData, HogSettings, SyntheticData
 
 HEAD, TAIL = 1 << 20, 4 << 20  # bytes of a file that are hashed; a zip's directory of checksums is at its end
+
+F = TypeVar("F", bound=Faces)
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +59,13 @@ def open_faces(settings: DataSettings, check_counts: bool | None = None) -> Cach
     path = settings.path
     if not path or settings.download:
         path = str(fer2013_path(path, settings.download))
-    faces = open_fer2013(path, settings.cache_dir, settings.check_counts if check_counts is None else check_counts)
+    check = settings.check_counts if check_counts is None else check_counts
     if not isinstance(settings, FerPlusData):
-        return faces
+        return open_fer2013(path, settings.cache_dir, check, dict(settings.labels or ()))
     if settings.votes is None:
-        raise InputError(
-            "data.votes is not set: data=ferplus needs fer2013new.csv, the votes of FER+, "
-            "from https://github.com/microsoft/FERPlus"
-        )
+        faces = _open_source(existing_path(path), settings.cache_dir, read_ferplus_folders, "votes")
+    else:
+        faces = open_fer2013(path, settings.cache_dir, check)
     rows, labels, shares, note = relabel(faces, settings.votes, settings.soft)
     images, split, copy_groups = (array[rows] for array in (faces.images, faces.split, faces.copy_groups))
     part = Faces(images, labels, split, copy_groups, (*faces.notes, note))
@@ -70,29 +74,45 @@ def open_faces(settings: DataSettings, check_counts: bool | None = None) -> Cach
     return replace(chosen, fingerprint=hashlib.sha256(checksum.encode()).hexdigest())
 
 
-def open_fer2013(path: str | Path, cache_dir: str | Path | None = None, check_counts: bool = True) -> CachedFaces:
+def open_fer2013(
+    path: str | Path,
+    cache_dir: str | Path | None = None,
+    check_counts: bool = True,
+    labels: Mapping[str, str | None] | None = None,
+) -> CachedFaces:
     """FER2013 from a csv, folder, zip or tar, by way of the cache.
 
     cache_dir: None for the user's cache folder. check_counts: whether class counts other than FER2013's raise
-    InputError, as does anything that `read_faces` cannot read, and a cache folder that cannot be written.
+    InputError, as does anything that `read_faces` cannot read, and a cache folder that cannot be written. labels: as
+    of `read_faces`.
     """
     source = existing_path(path)
+
+    def checked(faces: F) -> F:
+        if check_counts:
+            require_official_counts(faces, str(source))
+        return faces
+
+    how = json.dumps(sorted(labels.items())) if labels else ""
+    return checked(_open_source(source, cache_dir, lambda path: checked(read_faces(path, labels)), how))
+
+
+def _open_source(
+    source: Path, cache_dir: str | Path | None, read_source: Callable[[Path], Faces], how: str
+) -> CachedFaces:
+    """The faces of a source, by way of the cache. how: what the reader depends on besides the source."""
     fingerprint = source_fingerprint(source)
-    key = hashlib.sha256(str(source.resolve()).encode(errors="surrogateescape")).hexdigest()[:12]
+    place = f"{source.resolve()}{how and chr(10)}{how}"
+    key = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:12]
 
     def read() -> Faces:
         log.info("reading %s into the cache; this is done once", source)
-        faces = read_faces(source)
-        if check_counts:
-            require_official_counts(faces, str(source))
+        faces = read_source(source)
         if source_fingerprint(source) != fingerprint:
             raise InputError(f"{source}: changed while it was read; start again when it is complete")
         return faces
 
-    faces = _cached_faces(cache_root(cache_dir) / f"{source.name[:80]}-{key}", fingerprint, read)
-    if check_counts:
-        require_official_counts(faces, str(source))
-    return faces
+    return _cached_faces(cache_root(cache_dir) / f"{source.name[:80]}-{key}", fingerprint, read)
 
 
 def cached_hog(faces: CachedFaces, settings: HogSettings) -> np.ndarray:
@@ -138,9 +158,12 @@ def _cached_faces(folder: Path, fingerprint: str, read: Callable[[], Faces]) -> 
         faces = read()
         arrays = {name: getattr(faces, name) for name in ("images", "labels", "split", "copy_groups")}
         texts = {"notes": "\n".join(faces.notes), "checksum": content_checksum(faces)}
+        if faces.votes is not None:
+            arrays["votes"] = faces.votes
         return arrays | {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
 
     arrays = cached_arrays(folder / "faces", fingerprint, build)
     notes, checksum = (bytes(arrays[name]).decode() for name in ("notes", "checksum"))
     images, labels, split, groups = (arrays[name] for name in ("images", "labels", "split", "copy_groups"))
-    return CachedFaces(images, labels, split, groups, tuple(notes.splitlines()), folder=folder, fingerprint=checksum)
+    votes = arrays.get("votes")
+    return CachedFaces(images, labels, split, groups, tuple(notes.splitlines()), votes, folder, checksum)

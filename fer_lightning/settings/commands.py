@@ -77,7 +77,7 @@ class TrainSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    DATA_KEYS = {"path", "votes", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+    DATA_KEYS = {"path", "labels", "votes", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
     """Size, channels and HOG are the checkpoint's, and nothing is augmented."""
 
     data: DataSettings
@@ -97,7 +97,7 @@ class EvaluateSettings(Settings):
 
 
 class AuditSettings(Settings):
-    DATA_KEYS = {"path", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
+    DATA_KEYS = {"path", "labels", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
     """Every image is looked at as it stands in the source."""
 
     data: DataSettings

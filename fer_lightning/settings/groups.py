@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from fer_lightning.settings.labels import Labels
 from fer_lightning.settings.validation import IS_PATH, Settings, expected, number, whole
 
 Seed: TypeAlias = Annotated[int, whole(0, 2**32 - 1)]
@@ -77,6 +78,7 @@ class SyntheticData(_Data):
 
 class Fer2013Data(_Data):
     name: Literal["fer2013"]
+    labels: Labels
     check_counts: Switch
     download: Switch
 

@@ -16,11 +16,20 @@ NAMES = [
 
 
 def test_every_setting_that_is_a_path_is_known():
-    data = {"data.path", "data.votes", "data.cache_dir", "data.soft_labels"}
+    data = {"data.path", "data.labels", "data.votes", "data.cache_dir", "data.soft_labels"}
     assert path_keys(TrainSettings) == data
     assert path_keys(EvaluateSettings) == data | {"checkpoint", "compare"}
     assert path_keys(AuditSettings) == data
     assert path_keys(VisualizeSettings) == data | {"checkpoint"}
+
+
+@pytest.mark.parametrize("multirun", [False, True])
+def test_labels_are_a_mapping_or_the_literal_path_of_one(multirun, compose, tmp_path):
+    (tmp_path / "raf-db [1].yaml").write_text("1: surprise\ncontempt: null\n")
+    for value in ("{1: surprise, contempt: null}", tmp_path / "raf-db [1].yaml"):
+        words = literal_paths(["data=fer2013", f"data.labels={value}"], path_keys(TrainSettings), multirun)
+        settings = settings_of(compose(*words), TrainSettings)
+        assert settings.data.labels == (("1", "surprise"), ("contempt", None))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -238,7 +238,7 @@ def test_notes_of_the_reader_come_from_the_cache_too(tmp_path):
     (tmp_path / "train.csv").write_text(csv_text(SET, "emotion,pixels"))
     first = open_fer2013(tmp_path / "train.csv", tmp_path / "cache", check_counts=False)
     assert open_fer2013(tmp_path / "train.csv", tmp_path / "cache", check_counts=False).notes == first.notes
-    assert first.notes[0] == "train.csv has no Usage: all its images are taken for train."
+    assert first.notes[0] == "Read by name, without Usage: train.csv as train."
 
 
 def test_the_fingerprint_of_faces_follows_their_content_not_the_file(source, tmp_path):
@@ -278,8 +278,8 @@ def test_counts_are_checked_before_anything_is_kept_and_again_from_the_cache(sou
 
 
 def test_a_source_that_changes_while_it_is_read_is_refused(source, tmp_path, monkeypatch):
-    def read_slowly(path: Path):
-        faces = read_faces(path)
+    def read_slowly(path: Path, labels):
+        faces = read_faces(path, labels)
         path.write_bytes(zip_bytes(files_of(SET[1:])))
         return faces
 
@@ -306,5 +306,5 @@ def test_the_content_of_the_cache_changes_only_with_its_version(tmp_path):
     features = hog(torch.from_numpy(faces.images)).numpy()
     parts = [faces.images, faces.labels, faces.split, faces.copy_groups, (features * 1000).round().astype(np.int16)]
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
-    content = {2: "710ad00be469753e"}[cache.CACHE_VERSION]
+    content = {3: "710ad00be469753e"}[cache.CACHE_VERSION]
     assert content == digest[:16], "the content of the cache has changed: raise CACHE_VERSION and note its checksum"

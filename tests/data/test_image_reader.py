@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from small_sets import encoded, files_of, pictures, write_folder
 
 from fer_lightning.data.faces import TEST, TRAIN, VAL
-from fer_lightning.data.image_reader import MAX_IMAGE_BYTES, label_and_split, read_image
+from fer_lightning.data.image_reader import MAX_IMAGE_BYTES, place_of, read_image, split_of_file_name
+from fer_lightning.data.label_names import LabelNames
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -184,8 +185,18 @@ def test_a_jpeg_of_endless_scans_is_refused_without_being_decoded(tmp_path):
         ("happy/7.jpg", ("happy", None)),
         ("train/contempt/7.jpg", (None, TRAIN)),
         ("7.jpg", (None, None)),
+        ("FER2013Valid/happy/7.jpg", ("happy", VAL)),
+        ("fer2013_test/happy/7.jpg", ("happy", TEST)),
+        ("train-images/sad/7.jpg", ("sad", TRAIN)),
+        ("Public Test/sad/7.jpg", ("sad", VAL)),
+        ("testing_set/sad/7.jpg", ("sad", TEST)),
+        ("train/contest/sad/7.jpg", ("sad", TRAIN)),
+        ("private/happy/1/7.jpg", ("happy", TEST)),
+        ("validate_later/sad/7.jpg", ("sad", None)),
     ],
 )
 def test_folders_and_names_tell_expression_and_split(name, meaning):
-    label, split = label_and_split(name)
-    assert (None if label is None else EXPRESSIONS[label], split) == meaning
+    labels, (folder, _, file) = LabelNames(), name.rpartition("/")
+    place = place_of(folder, labels)
+    label = labels.label(place.label) if place.label else None
+    assert (None if label is None else EXPRESSIONS[label], split_of_file_name(file, place.split)) == meaning

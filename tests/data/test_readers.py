@@ -123,10 +123,10 @@ TRAIN_CSV = csv_text(pictures(seed=1), "emotion,pixels").encode()
 TEST_CSV = csv_text(SET, "pixels").encode()
 COMPETITION_FILES = {
     "example_submission.csv": b"id,emotion\n1,0\n",
-    "fer2013.tar.gz": tar_bytes({"fer2013/README": b"t", "fer2013/fer2013.csv": b"emotion,pixels,Usage\nbroken"}, "gz"),
+    "fer2013.tar.gz": tar_bytes({"fer2013/README": b"t", "fer2013/fer2013.csv": CSV}, "gz"),
     "icml_face_data.csv": ICML,
     "test.csv": TEST_CSV,
-    "train.csv": TRAIN_CSV,
+    "train.csv": csv_text([picture for picture in SET if picture.split == TRAIN], "emotion,pixels").encode(),
 }
 
 
@@ -136,7 +136,14 @@ def test_of_the_competitions_files_the_csv_with_usage_is_read(order, expected, t
     (tmp_path / "all.zip").write_bytes(zip_bytes(files))
     faces = read_faces(tmp_path / "all.zip")
     assert same(faces, expected)
-    assert faces.notes == ("Read from icml_face_data.csv in all.zip.",)
+    assert [note.partition(":")[0] for note in faces.notes] == [
+        "Read from icml_face_data.csv in all.zip.",
+        "Left out",
+        "Left out",
+        "Labels are numbers, read as FER2013's",
+        "Left out, without a column emotion",
+    ]
+    assert "Left out: train.csv, whose faces stand in icml_face_data.csv." in faces.notes
 
 
 def test_the_competitions_nested_archive_is_read_where_nothing_else_has_usage(expected, tmp_path):
@@ -152,7 +159,8 @@ def test_train_csv_without_usage_is_split_and_this_is_said(tmp_path):
     faces = read_faces(tmp_path)
     assert len(faces) == 49
     assert set(faces.split) == {TRAIN, VAL}
-    assert "train.csv has no Usage: all its images are taken for train." in faces.notes
+    assert "Read by name, without Usage: train.csv as train." in faces.notes
+    assert "Left out, without a column emotion: test.csv." in faces.notes
 
 
 def test_images_are_preferred_to_a_csv_without_usage(expected, tmp_path):

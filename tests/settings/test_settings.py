@@ -288,6 +288,10 @@ OF_OTHER_CHOICES: dict[str, tuple[str, tuple[list[Any], list[Any], str]]] = {
     "data.check_counts": ("data=fer2013", TRUTH),
     "data.download": ("data=ferplus", TRUTH),
     "data.votes": ("data=ferplus", OPTIONAL_TEXT),
+    "data.labels": (
+        "data=fer2013",
+        ([3, [1], "there/is/none.yaml", {1: "joy"}, {"a": 3}], [None, {1: "surprise", "contempt": None}], ""),
+    ),
     "data.soft": ("data=ferplus", TRUTH),
     "model.input": ("model=fc", (["hogg", None], ["hog", "pixels"], "'hog' or 'pixels'")),
     "optimizer.betas": (
