@@ -33,7 +33,7 @@ class Ensemble:
         """Probabilities (N, 7) float32 of faces (N, 48, 48) uint8."""
         members = [self._by_session(session, faces) for session in self._sessions]
         if self._networks:
-            members += list(predict_probabilities(self._networks, torch.from_numpy(faces)[:, None], self._tta).numpy())
+            members += list(predict_probabilities(self._networks, torch.tensor(faces)[:, None], self._tta).numpy())
         return np.asarray(np.mean(members, axis=0, dtype=np.float32))
 
     def _by_session(self, session: OnnxNetwork, faces: np.ndarray) -> np.ndarray:

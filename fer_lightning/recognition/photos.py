@@ -15,9 +15,6 @@ from fer_lightning.errors import InputError
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """Pillow's names of the formats that are read; of an animation, the first frame."""
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
-"""File names that are looked for in folders, in lower case."""
-
 MAX_PIXELS = 100 << 20
 """Pixels of the largest picture that is read."""
 

@@ -1,7 +1,6 @@
 """Recognizer: a photo in, faces with emotions out. `Recognizer.load` is the only place here that loads torch."""
 
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -9,9 +8,8 @@ import numpy as np
 
 from fer_lightning.errors import InputError, near_misses
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.recognition.crops import MARGINS, SIDE, crop_faces, whole_picture
-from fer_lightning.recognition.detectors import Detector, build_detector
-from fer_lightning.recognition.photos import open_picture
+from fer_lightning.recognition.crops import SIDE
+from fer_lightning.recognition.face_finder import FaceFinder, FoundFaces
 
 TTA = ("none", "flip")
 RUNTIMES = ("auto", "torch", "onnx")
@@ -42,47 +40,14 @@ class Face:
         values = {
             "box": [round(value, 1) for value in self.box],
             "emotion": self.emotion,
-            "confidence": self.confidence,
-            "probabilities": self.probabilities,
-            "score": self.score,
+            "confidence": round(self.confidence, 6),
+            "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
+            "score": None if self.score is None else round(self.score, 3),
             "frame": self.frame,
             "seconds": self.seconds,
             "id": self.id,
         }
         return {key: value for key, value in values.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class FoundFaces:
-    """Faces of one picture before they are classified. crops: (N, 48, 48) uint8; scores: None without detection."""
-
-    boxes: list[tuple[float, float, float, float]]
-    scores: list[float | None]
-    crops: np.ndarray
-
-
-class FaceFinder:
-    """Finds and crops the faces of pictures; loads no torch, so that processes of their own can do it.
-
-    detector: its name, or None where each picture is one face already.
-    """
-
-    def __init__(self, detector: str | None = "cascade", min_face_score: float | None = None):
-        self._detector: Detector | None = None if detector is None else build_detector(detector, min_face_score)
-
-    def find(self, image: Any) -> FoundFaces:
-        """Faces of a picture, best first. image: as in `photos.open_picture`."""
-        picture = open_picture(image)
-        if self._detector is None:
-            crops = whole_picture(picture.pixels)[None]
-            return FoundFaces([(0.0, 0.0, float(picture.size[0]), float(picture.size[1]))], [None], crops)
-        detections, (across, down) = self._detector.detect(picture.pixels), picture.scale
-        boxes = [
-            (x * across, y * down, width * across, height * down)
-            for x, y, width, height in (detection.box for detection in detections)
-        ]
-        crops = crop_faces(picture.pixels, detections, MARGINS[self._detector.name])
-        return FoundFaces(boxes, [detection.score for detection in detections], crops)
 
 
 class Classifier(Protocol):
@@ -150,17 +115,3 @@ class Recognizer:
             emotion = max(by_name, key=by_name.__getitem__)
             faces.append(Face(box, emotion, by_name[emotion], by_name, score))
         return faces
-
-
-def rows(results: Iterable[tuple[str, Sequence[Face]]]) -> list[dict[str, Any]]:
-    """A table with one row a face: path, face (1, 2, ...), x, y, width, height, emotion, confidence, the probabilities.
-
-    results: paths (or other names) and their faces. `pandas.DataFrame(rows(results))` is a data frame.
-    """
-    table = []
-    for path, faces in results:
-        for number, face in enumerate(faces, 1):
-            box = dict(zip(("x", "y", "width", "height"), (round(value, 1) for value in face.box), strict=True))
-            rest = {key: value for key, value in face.as_dict().items() if key not in ("box", "probabilities")}
-            table.append({"path": path, "face": number, **box, **rest, **face.probabilities})
-    return table

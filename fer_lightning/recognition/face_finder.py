@@ -1,0 +1,111 @@
+"""Faces found in pictures and cropped, one picture at a time or in parallel processes. Loads no torch."""
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fer_lightning.errors import InputError
+from fer_lightning.recognition.crops import MARGINS, crop_faces, whole_picture
+from fer_lightning.recognition.detectors import Detector, build_detector
+from fer_lightning.recognition.photos import open_picture
+
+
+@dataclass(frozen=True)
+class FoundFaces:
+    """Faces of one picture before they are classified. crops: (N, 48, 48) uint8; scores: None without detection.
+
+    boxes: x, y, width, height in the picture's pixels; size: width and height of the picture.
+    """
+
+    boxes: list[tuple[float, float, float, float]]
+    scores: list[float | None]
+    crops: np.ndarray
+    size: tuple[int, int]
+
+
+class FaceFinder:
+    """Finds and crops the faces of pictures.
+
+    detector: its name, or None where each picture is one face already. min_face_score: see `build_detector`.
+    """
+
+    def __init__(self, detector: str | None = "cascade", min_face_score: float | None = None):
+        self.detector: Detector | None = None if detector is None else build_detector(detector, min_face_score)
+        self._arguments = (detector, min_face_score)
+
+    def find(self, image: Any) -> FoundFaces:
+        """Faces of a picture, best first. image and errors: as in `photos.open_picture`."""
+        picture = open_picture(image)
+        if self.detector is None:
+            box = (0.0, 0.0, float(picture.size[0]), float(picture.size[1]))
+            return FoundFaces([box], [None], whole_picture(picture.pixels)[None], picture.size)
+        detections, (across, down) = self.detector.detect(picture.pixels), picture.scale
+        boxes = [
+            (x * across, y * down, width * across, height * down)
+            for x, y, width, height in (detection.box for detection in detections)
+        ]
+        crops = crop_faces(picture.pixels, detections, MARGINS[self.detector.name])
+        return FoundFaces(boxes, [detection.score for detection in detections], crops, picture.size)
+
+    def find_all(self, images: Iterable[Any], jobs: int = 1) -> Iterator[FoundFaces | InputError]:
+        """Faces of many pictures in their order, or the error of one that cannot be read; memory stays flat.
+
+        jobs: processes; 1 is this one alone. With more, images are paths, and a script that calls this needs the usual
+        `if __name__ == "__main__"`. Raises InputError where a process was killed.
+        """
+        if jobs == 1:
+            yield from (_found_or_error(self, image) for image in images)
+            return
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        pool = ProcessPoolExecutor(jobs, context, _begin_process, self._arguments)
+        try:
+            ahead: deque[Future[FoundFaces | InputError]] = deque()
+            for image in images:
+                ahead.append(pool.submit(_find_in_process, image))
+                if len(ahead) > 4 * jobs:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise InputError("a process that looks for faces was killed (is memory short?); try fewer jobs") from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def usual_jobs(pictures: int) -> int:
+    """Processes for so many pictures: one for each core, where the work is worth their start."""
+    return max(1, min(len(os.sched_getaffinity(0)), pictures // 8)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _found_or_error(finder: FaceFinder, image: Any) -> FoundFaces | InputError:
+    try:
+        return finder.find(image)
+    except InputError as error:
+        return error
+
+
+_finder: FaceFinder
+"""Of a process of `find_all`."""
+
+
+def _begin_process(detector: str | None, min_face_score: float | None) -> None:
+    global _finder
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)  # the process that waits for this one ends it
+    _finder = FaceFinder(detector, min_face_score)
+    if detector == "centerface":
+        import cv2
+
+        cv2.setNumThreads(1)
+
+
+def _find_in_process(image: Any) -> FoundFaces | InputError:
+    return _found_or_error(_finder, image)
