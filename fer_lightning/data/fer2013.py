@@ -39,7 +39,7 @@ def has_official_counts(faces: Faces) -> bool:
     if all(not counts.any() or (counts == official).all() for counts, official in pairs):
         return True
     none = np.zeros_like(private)
-    divisions = [(training, private), (training, public + private)]
+    divisions = [(training, private), (training, public + private), (none, public + private)]
     divisions += [(learned, none) for learned in (training, training + public, training + public + private)]
     return any((train + val == learned).all() and (test == tested).all() for learned, tested in divisions)
 

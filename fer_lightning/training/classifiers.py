@@ -45,7 +45,8 @@ class ExpressionClassifier(LightningModule):
 
     def set_class_weights(self, class_counts: Tensor) -> None:
         """Weight each class's loss by the inverse of its number of training images (7,)."""
-        self.class_weights.copy_(class_counts.sum() / (CLASSES * class_counts.clamp_min(1)))
+        weights = class_counts.sum() / ((class_counts > 0).sum() * class_counts.clamp_min(1))
+        self.class_weights.copy_(weights.where(class_counts > 0, 0))  # an expression without images counts nowhere
 
     def forward(self, faces: Tensor, hog: Tensor | None = None) -> Tensor:
         """Logits (B, 7) of grey faces (B, 1, 48, 48), 0 to 255."""

@@ -41,8 +41,9 @@ def test_the_official_counts_are_those_of_the_paper():
         (TRAINING - DRAWN, DRAWN, None),
         (TRAINING - DRAWN, DRAWN, PUBLIC + PRIVATE),
         (TRAINING - DRAWN, PUBLIC + PRIVATE + DRAWN, None),
+        (None, None, PUBLIC + PRIVATE),
     ],
-    ids=["all", "without PrivateTest", "train.csv", "folders train and test", "all in one"],
+    ids=["all", "without PrivateTest", "train.csv", "folders train and test", "all in one", "a test file alone"],
 )
 def test_every_usual_division_of_fer2013_has_the_official_counts(train, val, test):
     assert has_official_counts(faces_with(train, val, test))
