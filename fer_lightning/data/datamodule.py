@@ -108,7 +108,10 @@ class FaceDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         if len(self.rows[TRAIN]) < 2:
-            raise InputError(f"data.path={self.settings.path}: fewer than two training images")
+            held = ", ".join(f"{name} {size:,}" for name, size in self.split_sizes.items())
+            raise InputError(
+                f"data.path={self.settings.path}: there is no training part of two images or more; it holds: {held}"
+            )
         return self._batches(TRAIN, self.settings.batch_size, self.settings.augment)
 
     def val_dataloader(self) -> Batches:
