@@ -201,6 +201,7 @@ def test_private_test_alone_can_be_scored(tmp_path, evaluate, checkpoint):
     assert found["accuracy_unique"] is found["temperature"] is found["ece_with_temperature"] is None
     assert found["temperature_fitted_on"] is None
     assert [note.split(",")[0] for note in found["notes"]] == [
+        "Labels are numbers",
         "Trained on synthetic",
         "There is no val",
         "There is no train",
