@@ -132,7 +132,7 @@ def _draw_rows(draw: ImageDraw.ImageDraw, rows: list[tuple[str, float]], text: i
 def _text_size(size: tuple[int, int], box: Box) -> int:
     """Height of the text, pixels: of the face's size, within what can be read in a picture of this size."""
     side = math.sqrt(size[0] * size[1])
-    return round(min(max((box.right - box.left) / 7, side / 50, 11), max(side / 26, 11)))
+    return round(min(max((box.right - box.left) / 7, side / 60, 11), max(side / 34, 15)))
 
 
 def _place(size: tuple[int, int], width: float, height: float, box: Box, taken: list[Box], gap: float) -> Box:
