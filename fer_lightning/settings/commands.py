@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from fer_lightning.settings.groups import (
+    OPEN_ENDED,
     AnySchedule,
     DataSettings,
     Fer2013Data,
@@ -21,8 +22,8 @@ from fer_lightning.settings.groups import (
     Switch,
     SyntheticData,
     Text,
-    TrainerSettings,
 )
+from fer_lightning.settings.trainer import ONE_DEVICE, TrainerSettings
 from fer_lightning.settings.validation import IS_PATH, Settings, conflict, expected, number, whole
 
 
@@ -65,6 +66,18 @@ class TrainSettings(Settings):
     ema: EmaSettings
     draw: DrawSettings
     cv: CrossValidationSettings
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        if self.cv.folds and not self.trainer.has_one_device:
+            nodes = f" trainer.num_nodes={self.trainer.num_nodes}" * (self.trainer.num_nodes not in (None, 1))
+            raise conflict(f"trainer.devices={self.trainer.devices}{nodes}: {ONE_DEVICE}")
+        if self.trainer.max_time and self.schedule.name not in OPEN_ENDED:
+            raise conflict(
+                f"schedule.name={self.schedule.name}: it needs the number of steps, which trainer.max_time leaves "
+                f"open. Give trainer.max_epochs or +trainer.max_steps, or schedule={' or '.join(OPEN_ENDED)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _folds_keep_their_images_apart(self) -> Self:

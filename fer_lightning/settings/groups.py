@@ -169,44 +169,10 @@ class PlateauSettings(Settings):
     patience: Annotated[int, whole(1)]
 
 
+OPEN_ENDED = ("constant", "plateau")
+"""Schedules that do not depend on the number of steps of the run."""
+
 AnySchedule: TypeAlias = Annotated[ScheduleSettings | PlateauSettings, Field(discriminator="name")]
-
-
-Batches: TypeAlias = Annotated[int | float | None, expected("a number of batches, or a share of them such as 0.1")]
-
-
-class TrainerSettings(Settings):
-    """Lightning's own arguments. Those without a default in conf/trainer are passed on where they are given."""
-
-    max_epochs: Annotated[int, whole(1)]
-    accelerator: Text
-    devices: Annotated[int | str | list[int], expected("a number of devices, a list of their numbers, or auto")]
-    precision: Annotated[int | str, expected("auto, or one of Lightning's precisions, such as 32-true or bf16-mixed")]
-    deterministic: Annotated[bool | Literal["warn"], expected("true, false or warn")]
-    gradient_clip_val: Annotated[float | None, number(0, null=True)]
-    accumulate_grad_batches: Annotated[int, whole(1)]
-    benchmark: OptionalSwitch = None
-    check_val_every_n_epoch: Annotated[int | None, whole(1, null=True)] = None
-    detect_anomaly: OptionalSwitch = None
-    fast_dev_run: Annotated[int | bool | None, expected("true, false, or a number of batches")] = None
-    gradient_clip_algorithm: Literal["norm", "value"] | None = None
-    inference_mode: OptionalSwitch = None
-    limit_train_batches: Batches = None
-    limit_val_batches: Batches = None
-    log_every_n_steps: Annotated[int | None, whole(0, null=True)] = None
-    max_steps: Annotated[int | None, whole(-1, null=True)] = None
-    max_time: Annotated[str | dict[str, int] | None, expected("a time such as 00:12:00:00, or {hours: 12}")] = None
-    min_epochs: Annotated[int | None, whole(0, null=True)] = None
-    min_steps: Annotated[int | None, whole(0, null=True)] = None
-    num_nodes: Annotated[int | None, whole(1, null=True)] = None
-    overfit_batches: Batches = None
-    profiler: OptionalText = None
-    strategy: OptionalText = None
-    sync_batchnorm: OptionalSwitch = None
-    use_distributed_sampler: OptionalSwitch = None
-    val_check_interval: Annotated[
-        int | float | str | dict[str, int] | None, expected("a number of batches, a share of them, or a time")
-    ] = None
 
 
 class LocalLogger(Settings):

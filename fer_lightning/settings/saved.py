@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from fer_lightning.errors import InputError
 from fer_lightning.settings.commands import TrainSettings
+from fer_lightning.settings.trainer import WITHOUT_EFFECT
 from fer_lightning.settings.validation import UNIONS, S, Settings, dump, flatten, parse
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -36,6 +37,8 @@ def restore(model: type[S], values: Mapping[str, Any], version: int, where: str)
     for group in {*UNIONS, "trainer"} & filled.keys():
         if isinstance(given := filled[group], Mapping):
             filled[group] = _merge(defaults(group, given.get("name", "default")), given)
+            if group == "trainer":
+                filled[group] = {key: value for key, value in filled[group].items() if key not in WITHOUT_EFFECT}
     return parse(model, filled, f"{where}: ")
 
 

@@ -74,8 +74,8 @@ class BestAndLastCheckpoint(Checkpoint):
     ) -> None:
         done, steps = batch_idx + 1, trainer.num_training_batches
         accumulated = trainer.accumulate_grad_batches  # accumulated gradients are in no checkpoint
-        if done >= steps or done % accumulated or trainer.world_size > 1 or trainer.val_check_batch != steps:
-            return
+        if done >= steps or done % accumulated or trainer.world_size > 1 or trainer.should_stop:
+            return  # with should_stop, the epoch ends here
         if stop_signals.pending or self._is_due(before_validation=done + accumulated >= steps):
             stop_signals.cancel_timer()
             self._save_last(trainer)

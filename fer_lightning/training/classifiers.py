@@ -82,12 +82,13 @@ class ExpressionClassifier(LightningModule):
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self(batch.images, batch.hog)
-        self.val_loss.update(F.cross_entropy(logits.float(), batch.targets), weight=len(logits))
-        self.val_metrics.update(logits, batch.targets)
-        self.val_confusion.update(logits, batch.targets)
-        self.log("val/loss", self.val_loss, batch_size=len(logits))
-        self.log_dict(self.val_metrics, batch_size=len(logits))
+        if len(batch.images):  # the last batch of a process may be empty, where several share the images
+            logits = self(batch.images, batch.hog)
+            self.val_loss.update(F.cross_entropy(logits.float(), batch.targets), weight=len(logits))
+            self.val_metrics.update(logits, batch.targets)
+            self.val_confusion.update(logits, batch.targets)
+        self.log("val/loss", self.val_loss, batch_size=len(batch.images))
+        self.log_dict(self.val_metrics, batch_size=len(batch.images))
 
     def on_validation_epoch_end(self) -> None:
         self.log("step", float(self.current_epoch))

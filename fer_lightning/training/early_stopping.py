@@ -1,4 +1,4 @@
-"""Ending a run before its last epoch: no gain in validation accuracy, or a loss that is NaN or infinite."""
+"""Ending a run before its last epoch: no gain in validation accuracy, a number of steps, a loss that is not finite."""
 
 from typing import Any
 
@@ -20,6 +20,16 @@ class StopEarly(EarlyStopping):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class StopAtMaxSteps(Callback):
+    """Has an epoch that ends early, by `trainer.max_steps`, validated like any other: Lightning would leave it out."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True
 
 

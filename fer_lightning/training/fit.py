@@ -27,7 +27,7 @@ from fer_lightning.training.resume import (
     checksum_of_faces,
     finished_metrics,
 )
-from fer_lightning.training.trainer import build_trainer, log_hyperparameters
+from fer_lightning.training.trainer import build_trainer, describe_device, log_hyperparameters
 
 
 def fit(
@@ -113,5 +113,6 @@ def announce(console: Console, classifier: ExpressionClassifier, datamodule: Fac
         f"{settings.model.name}: {classifier.network.parameter_count:,} parameters; "
         f"{title_of(settings.data.name)}: {sizes} images"
     )
+    console.print(f"  on {describe_device(settings.trainer)}")
     for note in datamodule.notes:
         console.print(f"  note: {note}")

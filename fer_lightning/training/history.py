@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from fer_lightning.data.ferplus import prefixed
+from fer_lightning.errors import InputError
 from fer_lightning.files import write_atomic
 from fer_lightning.training.classifiers import batches_of
 
@@ -54,8 +55,8 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._epoch_began is not None
-        batches, steps = batches_of(trainer), int(trainer.num_training_batches)
-        images = min(steps * batches.batch_size * trainer.world_size, len(batches.rows))
+        batches = batches_of(trainer)  # an epoch may end early, by trainer.max_steps or max_time
+        images = min(batches.done * batches.batch_size * trainer.world_size, len(batches.rows))
         self.rows.append(
             {
                 "epoch": trainer.current_epoch,
@@ -74,7 +75,12 @@ class History(Callback):
             write_atomic(self.folder / "history.csv", table.getvalue())
 
     def summary(self) -> dict[str, float]:
-        """The quantities of the best epoch (by validation accuracy, the first of equals), and the run's totals."""
+        """The quantities of the best epoch (by validation accuracy, the first of equals), and the run's totals.
+
+        Raises InputError where nothing was trained.
+        """
+        if not self.rows:
+            raise InputError("the run ended before its first step: trainer.max_time is too short")
         best = max(self.rows, key=lambda row: row["val/accuracy"])
         rates = [row["images_per_second"] for row in self.rows]
         return {

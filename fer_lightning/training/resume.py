@@ -140,7 +140,10 @@ def finished_metrics(settings: TrainSettings, folder: Path) -> dict[str, Any] | 
         return None
     try:
         metrics = unprefixed(json.loads((folder / METRICS).read_text()))
-        more = metrics["epochs"] < settings.trainer.max_epochs and not settings.early_stopping.patience
+        shortened = (
+            settings.early_stopping.patience or settings.trainer.max_time or (settings.trainer.max_steps or -1) > 0
+        )
+        more = metrics["epochs"] < settings.trainer.max_epochs and not shortened
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder / METRICS}: damaged ({error}). Remove it, and resume=true makes it anew from {LAST}"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from rich.console import Console
 from torch.utils.tensorboard.summary import hparams
 
@@ -26,11 +28,13 @@ from fer_lightning.settings import (
     flatten,
 )
 from fer_lightning.training.checkpoints import AtomicCheckpointIO, BestAndLastCheckpoint
-from fer_lightning.training.early_stopping import StopEarly, StopWhenDiverged
+from fer_lightning.training.early_stopping import StopAtMaxSteps, StopEarly, StopWhenDiverged
 from fer_lightning.training.history import QUANTITIES, History
 from fer_lightning.training.progress import ShowProgress
 from fer_lightning.training.resume import EnsureTrainEnd, ResumeWithinEpoch
 from fer_lightning.training.tensorboard import drawing_callbacks, summary_writer
+
+PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def build_trainer(
@@ -44,6 +48,7 @@ def build_trainer(
         EnsureTrainEnd(),
         ResumeWithinEpoch(),
         StopWhenDiverged(),
+        StopAtMaxSteps(),
         history,
         ShowProgress(console),
         *drawing_callbacks(settings.draw, prefix),
@@ -51,9 +56,10 @@ def build_trainer(
         BestAndLastCheckpoint(folder / "checkpoints", settings),
         *more,
     ]
+    require_started_processes(settings.trainer)
     try:
         trainer = Trainer(
-            **trainer_arguments(settings.trainer),
+            **trainer_arguments(settings.trainer, folder),
             callbacks=callbacks,
             logger=build_loggers(settings.logger, folder, prefix, settings.resume),
             plugins=[AtomicCheckpointIO()],
@@ -69,13 +75,47 @@ def build_trainer(
     return trainer, history
 
 
-def trainer_arguments(settings: TrainerSettings) -> dict[str, Any]:
-    """Lightning's arguments: those that were given, `auto` resolved for this machine."""
-    arguments = settings.model_dump(exclude_unset=True)
+def trainer_arguments(settings: TrainerSettings, folder: Path) -> dict[str, Any]:
+    """Lightning's arguments: those that were given, with the precision of `auto`, and a profiler that writes a file."""
+    given = settings.model_dump(exclude_unset=True)
+    arguments = {name: value for name, value in given.items() if value is not None}
     arguments["precision"] = choose_precision(settings.precision, settings.accelerator)
-    if settings.devices == "auto" and settings.accelerator == "cpu":
-        arguments["devices"] = 1
+    if settings.profiler:
+        arguments["profiler"] = PROFILERS[settings.profiler](dirpath=folder, filename="profile")
     return arguments
+
+
+def require_started_processes(settings: TrainerSettings) -> None:
+    """Raise InputError where torchrun or SLURM started several processes for a run that has one."""
+    started = started_processes()
+    if started > 1 and settings.has_one_device:
+        raise InputError(
+            f"{started} processes were started (torchrun or srun), and this run has one (trainer.devices="
+            f"{settings.devices}). Folds and searches want one process, or hydra.sweeper.workers=auto; a plain run on "
+            "several devices names how many, as in trainer.devices=2"
+        )
+
+
+def started_processes() -> int:
+    """How many processes of this command torchrun or SLURM started, by the variables that they set."""
+    counts = (os.environ.get(name, "") for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
+    return max((int(count) for count in counts if count.isdecimal()), default=1)
+
+
+def describe_device(settings: TrainerSettings) -> str:
+    """What a run is trained on: `1 of 4 GPUs (NVIDIA H100), bf16-mixed` or `CPU, 2 threads, bf16-mixed`."""
+    precision = choose_precision(settings.precision, settings.accelerator)
+    devices = settings.devices
+    if has_gpu(settings.accelerator):
+        there = torch.cuda.device_count()
+        used = 1 if settings.has_one_device else len(devices) if isinstance(devices, list) else devices
+        used = there if used in (-1, "-1") else used
+        return f"{used} of {there} GPU{'s' * (there != 1)} ({torch.cuda.get_device_name(0)}), {precision}"
+    if settings.accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
+        threads = torch.get_num_threads()
+        processes = "" if settings.has_one_device else f", {devices} processes"
+        return f"CPU{processes}, {threads} thread{'s' * (threads != 1)}, {precision}"
+    return f"{settings.accelerator}, {precision}"
 
 
 def choose_precision(precision: str | int, accelerator: str) -> str | int:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from fer_lightning.errors import InputError
 from fer_lightning.settings import (
     CONF,
+    REFUSED,
     AuditSettings,
     EvaluateSettings,
     SearchSettings,
@@ -37,24 +39,6 @@ COMMANDS: dict[str, tuple[type[Settings], list[str]]] = {
 
 GROUPS = ("data", "model", "optimizer", "schedule", "trainer", "logger")
 CHOICES = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
-SET_BY_THIS_PROJECT = {
-    "callbacks",  # training.trainer: history, checkpoints, pictures
-    "logger",  # the group `logger`
-    "plugins",  # atomic checkpoints
-    "default_root_dir",  # hydra.run.dir
-    "num_sanity_val_steps",  # none: the first validation is that of the first epoch
-    "enable_checkpointing",  # always
-    "enable_progress_bar",  # training.progress
-    "enable_model_summary",  # training.fit prints one line
-}
-WITHOUT_EFFECT = {
-    "limit_test_batches",  # training does not test
-    "limit_predict_batches",  # nor predict
-    "barebones",  # would switch off checkpoints and curves
-    "reload_dataloaders_every_n_epochs",  # the set is in memory
-    "enable_autolog_hparams",  # training.loggers writes them
-    "model_registry",  # a service
-}
 
 
 @cache
@@ -126,12 +110,46 @@ def kinds(annotation: Any) -> set[str]:
 
 def test_each_argument_of_lightnings_trainer_is_a_field_or_refused_for_a_reason(values):
     arguments = set(inspect.signature(lightning.Trainer).parameters)
-    assert not SET_BY_THIS_PROJECT & WITHOUT_EFFECT
-    assert arguments == set(TrainerSettings.model_fields) | SET_BY_THIS_PROJECT | WITHOUT_EFFECT
-    for name in SET_BY_THIS_PROJECT | WITHOUT_EFFECT:
-        with pytest.raises(InputError, match=f"^trainer.{name}: no such setting") as refused:
+    assert not set(REFUSED) & set(TrainerSettings.model_fields)
+    assert arguments == set(TrainerSettings.model_fields) | set(REFUSED)
+    for name, reason in REFUSED.items():
+        with pytest.raises(InputError) as refused:
             parse(TrainSettings, put(values["config"], f"trainer.{name}", None))
-        assert "\n" not in str(refused.value)
+        assert str(refused.value) == f"trainer.{name}: without effect here: {reason}"
+        assert "\n" not in reason
+
+
+@pytest.mark.parametrize("more", [{"devices": 2}, {"devices": [0, 1]}, {"devices": -1}, {"devices": "0,1"},
+                                  {"devices": "-1"}, {"num_nodes": 2}], ids=str)  # fmt: skip
+def test_folds_take_one_device(more, values):
+    """Lightning starts the command once more for each device; each copy would run trials of its own."""
+    several = values["config"]
+    for name, value in more.items():
+        several = put(several, f"trainer.{name}", value)
+    parse(TrainSettings, several)
+    with pytest.raises(InputError, match=r"^trainer.devices=.*one process on one device.*hydra.sweeper.workers=auto"):
+        parse(TrainSettings, put(several, "cv.folds", 2))
+
+
+@pytest.mark.parametrize("devices", [1, "1", [1], "3,", "auto"], ids=str)
+def test_one_device_may_be_named_and_auto_is_one(devices, values):
+    of_folds = put(put(values["config"], "cv.folds", 2), "trainer.devices", devices)
+    assert parse(TrainSettings, of_folds).trainer.devices == (1 if devices == "auto" else devices)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"trainer.min_epochs": 2, "trainer.max_steps": 5}, "trainer.min_epochs: not together with trainer.max_steps"),
+        ({"trainer.min_steps": 2, "trainer.max_time": "00:00:01:00"}, "trainer.min_steps: not together with"),
+        ({"trainer.max_time": "00:00:01:00", "schedule.name": "cosine"}, "schedule.name=cosine: it needs the number"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(more, said, values):
+    for name, value in more.items():
+        values = {"config": put(values["config"], name, value)}
+    with pytest.raises(InputError, match=f"^{re.escape(said)}"):
+        parse(TrainSettings, values["config"])
 
 
 def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -152,8 +170,8 @@ FROM_1_OR_NULL = ([0, 1.5, True], [1, None], "a whole number of 1 or more, or nu
 FROM_0_OR_NULL = ([-1, 1.5, True], [0, None], "a whole number of 0 or more, or null")
 POSITIVE = ([0, -1.0, "1", True, None], [1e-9, 3], "a number above 0")
 AT_LEAST_0 = ([-1e-9, "1", True, None], [0, 0.5, 100], "a number of at least 0")
-TRAINER = ("benchmark", "detect_anomaly", "inference_mode", "sync_batchnorm", "use_distributed_sampler")
-BATCHES = (["x", True, [1]], [3, 0.5, None], "a number of batches, or a share")
+TRAINER = ("benchmark", "detect_anomaly", "inference_mode", "sync_batchnorm")
+BATCHES = (["x", [1], 0, 0.0, 1.5, -1], [3, 0.5, 1.0, None], "a number of batches, 1 or more, or a share")
 
 RANGES: dict[str, dict[str, tuple[list[Any], list[Any], str]]] = {
     "config": {
@@ -213,27 +231,22 @@ RANGES: dict[str, dict[str, tuple[list[Any], list[Any], str]]] = {
         "optimizer.momentum": SHARE,
         "trainer.max_epochs": FROM_1,
         "trainer.accelerator": TEXT,
-        "trainer.devices": ([1.5, None, ["0"]], [1, -1, "auto", "1,2", [0, 1]], "a number of devices, a list of their"),
+        "trainer.devices": ([1.5, None, ["0"]], [1, -1, "1,2", [0, 1]], "a number of devices, a list of their"),
         "trainer.precision": ([1.5, None, ["x"]], ["auto", 16, "bf16-mixed"], "auto, or one of Lightning's precisions"),
         "trainer.deterministic": (["x", 1, None], [True, False, "warn"], "true, false or warn"),
         "trainer.gradient_clip_val": ([-1, "x", True], [0, 1.5, None], "a number of at least 0, or null"),
         "trainer.accumulate_grad_batches": FROM_1,
         **{f"trainer.{name}": ([1, "x"], [True, False, None], "true, false or null") for name in TRAINER},
-        "trainer.check_val_every_n_epoch": FROM_1_OR_NULL,
-        "trainer.fast_dev_run": (["x", 1.5], [True, False, 3, None], "true, false, or a number of batches"),
         "trainer.gradient_clip_algorithm": (["x", 1], ["norm", "value", None], "'norm' or 'value'"),
         "trainer.limit_train_batches": BATCHES,
         "trainer.limit_val_batches": BATCHES,
-        "trainer.overfit_batches": BATCHES,
-        "trainer.log_every_n_steps": FROM_0_OR_NULL,
-        "trainer.max_steps": ([-2, 1.5], [-1, 10, None], "a whole number of -1 or more, or null"),
+        "trainer.max_steps": ([-2, 0, 1.5], [-1, 10, None], "a whole number of 1 or more, or -1"),
         "trainer.max_time": ([3, [1]], ["00:01:00:00", {"hours": 3}, None], "a time such as 00:12:00:00"),
         "trainer.min_epochs": FROM_0_OR_NULL,
         "trainer.min_steps": FROM_0_OR_NULL,
         "trainer.num_nodes": FROM_1_OR_NULL,
-        "trainer.profiler": OPTIONAL_TEXT,
-        "trainer.strategy": OPTIONAL_TEXT,
-        "trainer.val_check_interval": ([[1], True], [3, 0.5, "00:01:00:00", {"hours": 3}, None], "a number of batches"),
+        "trainer.profiler": (["x", 1], ["simple", "advanced", "pytorch", None], "simple, advanced, pytorch"),
+        "trainer.strategy": (["fsdp", 1], ["auto", "ddp", None], "auto, ddp or null"),
     },
     "evaluate": {
         "checkpoint": ([None, "", [], [""], 3], ["a.ckpt", ["a.ckpt", "b.ckpt"]], "a checkpoint, or several as in"),
