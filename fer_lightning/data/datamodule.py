@@ -112,7 +112,13 @@ class FaceDataModule(lightning.LightningDataModule):
             raise InputError(
                 f"data.path={self.settings.path}: there is no training part of two images or more; it holds: {held}"
             )
-        return self._batches(TRAIN, self.settings.batch_size, self.settings.augment)
+        batches = self._batches(TRAIN, self.settings.batch_size, self.settings.augment)
+        if min(batches.batch_size, len(batches.rows)) < 2 * batches.world:
+            raise InputError(
+                f"data.batch_size={batches.batch_size}: a batch is divided among the {batches.world} processes, and "
+                f"each needs two of its images; there are {len(batches.rows):,} in training"
+            )
+        return batches
 
     def val_dataloader(self) -> Batches:
         return self._batches(VAL, EVALUATION_BATCH)

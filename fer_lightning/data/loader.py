@@ -27,6 +27,11 @@ class Batch(NamedTuple):
     targets: Tensor
     hog: Tensor | None
 
+    def share(self, rank: int, world: int) -> "Batch":
+        """What one of `world` processes gets of this batch: every world-th image."""
+        part = slice(rank, None, world)
+        return Batch(self.images[part], self.targets[part], None if self.hog is None else self.hog[part])
+
 
 @dataclass(frozen=True)
 class FaceTensors:
@@ -50,7 +55,9 @@ class Batches:
     """The faces of `rows` in whole batches, for one split: an iterable of `Batch`. Randomness follows (seed, epoch).
 
     With `augment` (a training split) the order is shuffled and a last incomplete batch is dropped, unless it is the
-    only one. Of `world` processes, each gets every world-th row. `state_dict` tells how far the epoch is; after
+    only one. Of `world` processes, each gets its share of every training batch, which is drawn and augmented as
+    for one process, and every world-th row of a split that is only scored; all take the same number of steps, though
+    the last scored batch of some may be empty. `state_dict` tells how far the epoch is; after
     `load_state_dict` the next iteration begins there, with what the whole epoch would have gone on with.
     """
 
@@ -80,20 +87,27 @@ class Batches:
         self.epoch, self.done = state_dict["epoch"], state_dict["done"]
 
     def __len__(self) -> int:
-        rows = math.ceil(len(self.rows) / self.world)
-        return max(rows // self.batch_size, 1) if self.augment else math.ceil(rows / self.batch_size)
+        if self.augment:
+            return max(len(self.rows) // self.batch_size, 1)
+        return math.ceil(math.ceil(len(self.rows) / self.world) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         device = self.faces.images.device
         rows = self.rows
         if self.augment:
             rows = rows[torch.randperm(len(rows), generator=generator(self.seed, self.epoch, ORDER))]
-        rows = rows[self.rank :: self.world].to(device)
-        random = generator(self.seed, self.epoch * self.world + self.rank, AUGMENTATION, device)
+        else:
+            rows = rows[self.rank :: self.world]
+        rows = rows.to(device)
+        random = generator(self.seed, self.epoch, AUGMENTATION, device)
         done = self.done if self.augment else 0
         for number in range(len(self)):
             chosen = rows[number * self.batch_size : (number + 1) * self.batch_size]
-            batch = self._augmented(chosen, self.augment, random) if self.augment else self._plain(chosen)
+            batch = (
+                self._augmented(chosen, self.augment, random).share(self.rank, self.world)
+                if self.augment
+                else (self._plain(chosen))
+            )
             if number >= done:  # earlier ones are drawn all the same, so that the later ones are what they would be
                 self.done = number + 1
                 yield batch

@@ -44,7 +44,8 @@ def fit(
     called once nothing is left to refuse, before the first epoch, in the process that writes. Raises InputError, also
     where another process trains in `folder`.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # here: importing Lightning sets it to INFO
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # here: importing Lightning sets it to INFO
     warnings.filterwarnings("ignore", module="lightning.*")
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of this run
     lock = run_lock(folder, console.print) if first else nullcontext()

@@ -56,7 +56,7 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._epoch_began is not None
         batches = batches_of(trainer)  # an epoch may end early, by trainer.max_steps or max_time
-        images = min(batches.done * batches.batch_size * trainer.world_size, len(batches.rows))
+        images = min(batches.done * batches.batch_size, len(batches.rows))
         self.rows.append(
             {
                 "epoch": trainer.current_epoch,

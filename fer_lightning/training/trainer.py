@@ -80,6 +80,8 @@ def trainer_arguments(settings: TrainerSettings, folder: Path) -> dict[str, Any]
     given = settings.model_dump(exclude_unset=True)
     arguments = {name: value for name, value in given.items() if value is not None}
     arguments["precision"] = choose_precision(settings.precision, settings.accelerator)
+    if has_gpu(settings.accelerator) and not settings.has_one_device:
+        arguments.setdefault("sync_batchnorm", True)  # statistics of the whole batch, as on one device
     if settings.profiler:
         arguments["profiler"] = PROFILERS[settings.profiler](dirpath=folder, filename="profile")
     return arguments
