@@ -138,6 +138,9 @@ def predict(given: argparse.Namespace) -> int:
         min_face_score=given.min_face_score,
         detect=given.detect,
     )
+    import torch
+
+    torch.set_num_threads(1)  # a photo has few faces: threads would wait for each other, and for detection
     sources = {name: io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else name for name in pictures}
     jobs = min(given.jobs, len(pictures)) if given.jobs else usual_jobs(len(pictures))
     other = next(name for name in DETECTORS if name != given.detector)

@@ -116,9 +116,9 @@ class Cascade:
 def _searched_side(side: int) -> int:
     """Longer side of the picture that the cascade searches, which finds faces from 24 of its pixels on.
 
-    So of 27 pixels in pictures of 450 to 1,140 pixels, larger in larger ones; small pictures are enlarged.
+    So of 28 pixels in pictures of 470 to 1,200 pixels, larger in larger ones; small pictures are enlarged.
     """
-    return round(min(max(0.9 * side, min(2.0 * side, 400)), 1024))
+    return round(min(max(0.85 * side, min(2.0 * side, 400)), 1024))
 
 
 class CenterFace:
