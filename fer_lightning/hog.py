@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fer_lightning.errors import InputError
 
@@ -34,11 +35,13 @@ def hog(
         raise InputError(f"hog: images of shape {tuple(images.shape)}, expected (B, H, W)")
     hog_length(images.shape[1], images.shape[2], orientations, pixels_per_cell, cells_per_block, block_norm)
     images = images if images.dtype == torch.float64 else images.float()
-    chunks = [
-        _normalize_blocks(_cell_histograms(chunk, orientations, pixels_per_cell), cells_per_block, block_norm)
-        for chunk in images.split(CHUNK if images.device.type == "cpu" else len(images) or 1)
-    ]
-    return torch.cat(chunks) if len(chunks) > 1 else chunks[0]
+
+    def features(chunk: Tensor) -> Tensor:
+        return _normalize_blocks(_cell_histograms(chunk, orientations, pixels_per_cell), cells_per_block, block_norm)
+
+    if torch.compiler.is_compiling() or images.device.type != "cpu" or len(images) <= CHUNK:
+        return features(images)  # an exported graph takes any number of images
+    return torch.cat([features(chunk) for chunk in images.split(CHUNK)])
 
 
 def hog_length(
@@ -75,10 +78,8 @@ def _cell_histograms(images: Tensor, orientations: int, pixels_per_cell: int) ->
     cells_y, cells_x = height // pixels_per_cell, width // pixels_per_cell
     used = (slice(None), slice(cells_y * pixels_per_cell), slice(cells_x * pixels_per_cell))
     # central differences, zero at the border; only the pixels that lie in a whole cell
-    gradient_y, gradient_x = torch.zeros_like(images), torch.zeros_like(images)
-    gradient_y[:, 1:-1] = images[:, 2:] - images[:, :-2]
-    gradient_x[:, :, 1:-1] = images[:, :, 2:] - images[:, :, :-2]
-    gradient_y, gradient_x = gradient_y[used], gradient_x[used]
+    gradient_y = F.pad(images[:, 2:] - images[:, :-2], (0, 0, 1, 1))[used]
+    gradient_x = F.pad(images[:, :, 2:] - images[:, :, :-2], (1, 1))[used]
     # the smallest normal number instead of 0: the root's slope at 0 is infinite
     magnitude = (gradient_y.square() + gradient_x.square()).clamp_min(torch.finfo(images.dtype).tiny).sqrt()
     row = torch.arange(cells_y * pixels_per_cell, device=images.device) // pixels_per_cell

@@ -1,19 +1,47 @@
 """A network as an ONNX file: grey faces of any size in, probabilities out, its card in the file's metadata."""
 
+import hashlib
 import json
+import logging
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
+from fer_lightning.files import write_atomic
+from fer_lightning.networks.expression_network import ExpressionNetwork
+from fer_lightning.networks.preprocessing import SIDE
+from fer_lightning.networks.resampling import fit
+from fer_lightning.networks.weight_files import TrainedNetwork, card_content
+
+OPSET = 20
+"""Version of ONNX's operators."""
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability from torch's in a file that is kept."""
 
 NEEDED = "pip install 'fer_lightning[onnx]'"
 """What installs onnx, onnxscript and onnxruntime."""
 
 FACES, PROBABILITIES = "faces", "probabilities"
 """Names of the graph's input, uint8 (N, H, W), and output, float32 (N, 7)."""
+
+
+class AnySize(nn.Module):
+    """Grey faces (N, H, W), uint8, to probabilities (N, 7): what an ONNX file computes, in torch."""
+
+    def __init__(self, network: ExpressionNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.network.probabilities(fit(faces, SIDE)[:, None])
 
 
 class OnnxNetwork:
@@ -42,16 +70,20 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxNetwork:
     threads: of onnxruntime; 0 takes one for each core. Raises InputError for any other file, and, with the line that
     installs it, where onnxruntime is missing.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    return _open(path.read_bytes(), path, threads)
+
+
+def _open(content: bytes, path: Path, threads: int) -> OnnxNetwork:
     try:
         import onnxruntime
     except ImportError as error:
         raise InputError(f"{path}: an ONNX file needs onnxruntime: {NEEDED}") from error
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         about = session.get_modelmeta().custom_metadata_map
         names, card = tuple(json.loads(about["names"])), json.loads(about["card"])
         signature = [(end.name, end.type, len(end.shape)) for end in (*session.get_inputs(), *session.get_outputs())]
@@ -62,3 +94,66 @@ def load_onnx(path: Path, threads: int = 0) -> OnnxNetwork:
     if signature != expected or names != EXPRESSIONS or not isinstance(card, dict):
         raise InputError(f"{path}: not an ONNX file of fer_lightning.export (it has other inputs, outputs or names)")
     return OnnxNetwork(session, names, card)
+
+
+def write_onnx(path: Path, trained: TrainedNetwork, about: Mapping[str, Any], probes: list[np.ndarray]) -> float:
+    """Write a network as an ONNX file, once it gives torch's probabilities; returns their largest difference.
+
+    about: as in `write_weights`. probes: faces to compare on, arrays (N, H, W), uint8. Raises InputError where the file
+    exists or cannot be written, packages are missing, or the difference is above TOLERANCE; then no file is kept.
+    """
+    if path.exists():
+        raise InputError(f"{path}: it exists; name another file, or remove it")
+    whole = AnySize(trained.network).eval()
+    content = _graph(path, whole, trained, about)
+    found, difference = _open(content, path, threads=1), 0.0
+    for faces in probes:
+        with torch.inference_mode():
+            expected = whole(torch.from_numpy(faces)).numpy()
+        difference = float(np.maximum(difference, np.abs(found.probabilities(faces) - expected).max()))  # NaN stays
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"{path}: not written: its probabilities would differ from torch's by {difference:.1e}, more than "
+            f"{TOLERANCE:.0e}"
+        )
+    write_atomic(path, content)
+    return difference
+
+
+def _graph(path: Path, whole: AnySize, trained: TrainedNetwork, about: Mapping[str, Any]) -> bytes:
+    """The bytes of the ONNX file, accepted by onnx's own checker."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"{path}: writing ONNX needs onnx, onnxscript and onnxruntime: {NEEDED}") from error
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of operators of torchvision
+    sizes = {axis: torch.export.Dim(name) for axis, name in enumerate(("faces", "height", "width"))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        program = torch.onnx.export(
+            whole,
+            (torch.zeros(2, 50, 61, dtype=torch.uint8),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[FACES],
+            output_names=[PROBABILITIES],
+            dynamic_shapes=(sizes,),
+            optimize=False,  # onnxscript takes additions below 1e-8 for none, and HOG has one of 1e-10
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")  # lines of this machine's source files
+        part.ClearField("doc_string")
+    model.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    weights = hashlib.sha256(b"".join(value.numpy().tobytes() for value in trained.network.state_dict().values()))
+    card = card_content(trained, weights.hexdigest(), {"opset": OPSET, **about})
+    onnx.helper.set_model_props(model, {"names": json.dumps(EXPRESSIONS), "card": json.dumps(card)})
+    model.producer_name, model.producer_version = "fer_lightning", str(about.get("fer_lightning", ""))
+    model.graph.name = trained.model.name
+    model.doc_string = "Grey faces (N, H, W), uint8, of any size to the probabilities of the expressions in `names`."
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()

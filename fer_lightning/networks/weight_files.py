@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load, save
@@ -21,6 +21,9 @@ from fer_lightning.networks import ExpressionNetwork, build_network
 from fer_lightning.settings import VERSION, DataOnly, DataSettings, ModelSettings, NetworkSettings, dump, restore
 
 SUFFIX = ".safetensors"
+Precision = Literal["full", "half"]
+"""Of weights in a file: as they are, or 16 bits for those of conv and linear layers, nearly all; read as 32 bits."""
+
 LARGEST_CARD = 64 << 10
 """Bytes of a card; ours have two thousand."""
 
@@ -147,38 +150,46 @@ def card_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def write_weights(path: Path, trained: TrainedNetwork, about: Mapping[str, Any]) -> None:
+def write_weights(path: Path, trained: TrainedNetwork, about: Mapping[str, Any], precision: Precision = "full") -> None:
     """Write a network's weights and its card, each atomically, the card last.
 
     about: what else the card says, plain values such as the data that the network was trained with. Raises InputError
-    where the files cannot be written, or exist.
+    where the files cannot be written, or exist, and where a weight is too large for 16 bits.
     """
     for file in (path, card_of(path)):
         if file.exists():
             raise InputError(f"{file}: it exists; name another file, or remove it")
-    content = save({name: value.contiguous() for name, value in trained.network.state_dict().items()})
+    weights = {name: value.contiguous() for name, value in trained.network.state_dict().items()}
+    if precision == "half":
+        for name, value in trained.network.named_parameters():
+            if value.ndim > 1:  # not biases, statistics and the mean face: they are few, and some are large
+                weights[name] = value.detach().half().contiguous()
+                if not weights[name].isfinite().all():
+                    raise InputError(f"--precision half: {name} holds values that 16 bits cannot; use full")
+    content = save(weights)
+    write_atomic(path, content)
+    write_json(card_of(path), card_content(trained, hashlib.sha256(content).hexdigest(), about))
+
+
+def card_content(trained: TrainedNetwork, weights_sha256: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a network says: how to build it, the checksum of its weights, and `about`."""
     inputs = trained.network.preprocessing.inputs
     settings = NetworkSettings(model=trained.model, inputs=inputs, seed=trained.seed)
-    card = {
-        "weights_sha256": hashlib.sha256(content).hexdigest(),
-        "settings_version": VERSION,
-        "hyper_parameters": dump(settings),
-        **about,
-    }
-    write_atomic(path, content)
-    write_json(card_of(path), card)
+    own = {"weights_sha256": weights_sha256, "settings_version": VERSION, "hyper_parameters": dump(settings)}
+    return {**own, **about}
 
 
 def _read_weights(path: Path) -> dict[str, Any]:
     """Exported weights in the form of a checkpoint. Raises anything for files that are no pair of weights and card."""
-    card, content = _read_card(card_of(path)), path.read_bytes()
+    card, content = read_card(card_of(path)), path.read_bytes()
     if hashlib.sha256(content).hexdigest() != card["weights_sha256"]:
         raise ValueError(f"it fails the checksum in {card_of(path).name}")
     prefix = "" if card.get("settings_version", 1) == 1 else PREFIX
     return card | {"state_dict": {f"{prefix}{name}": value for name, value in load(content).items()}}
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a weights file, from the card's own path. Raises anything for a file that is no card."""
     if not path.is_file():
         raise ValueError(f"there is no card {path.name} beside it")
     with path.open("rb") as file:

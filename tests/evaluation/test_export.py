@@ -1,5 +1,6 @@
 """The command `export`: the same network in another file, a card without paths, and its messages."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fer_lightning.errors import InputError
 from fer_lightning.export import export
+from fer_lightning.networks.onnx_files import load_onnx
 from fer_lightning.networks.weight_files import card_of, load_network
 
 
@@ -29,14 +32,90 @@ def test_exported_weights_are_those_of_the_checkpoint(run, weights):
         assert torch.equal(value, after.network.state_dict()[name]), name
 
 
-def test_the_command_prints_what_it_wrote_and_the_difference_of_the_logits(run, tmp_path, capsys):
+def test_the_command_prints_what_it_wrote_and_the_difference_of_the_probabilities(run, tmp_path, capsys):
     from fer_lightning.export import main
 
-    main(["--checkpoint", str(run / "checkpoints" / "last.ckpt"), "--out", str(tmp_path / "a[b].safetensors")])
+    main(["--checkpoint", str(run / "checkpoints" / "last.ckpt"), "--output", str(tmp_path / "a[b].safetensors")])
     out = capsys.readouterr().out
     assert f"{tmp_path / 'a[b].safetensors'} (0." in out
     assert "and a[b].json" in out
-    assert "difference of its logits on 70 faces: 0.0e+00" in out
+    assert "difference of its probabilities on 64 faces of two sizes: 0.0e+00" in out
+
+
+def test_half_precision_halves_the_file_and_is_read_as_32_bits(checkpoint, tmp_path):
+    original = checkpoint("conv0")
+    sizes = {}
+    for precision in ("full", "half"):
+        path, difference = export(original, output=tmp_path / f"{precision}.safetensors", precision=precision)
+        sizes[precision] = path.stat().st_size
+        assert json.loads(card_of(path).read_text())["precision"] == precision
+    assert 0 < difference < 1e-2
+    values = [(value.numel(), value.ndim) for value in load_network(original).network.parameters()]
+    saved = 2 * sum(count for count, axes in values if axes > 1)
+    assert sizes["full"] - sizes["half"] == pytest.approx(saved, abs=64)
+    before, after = load_network(original).network.state_dict(), load_network(path).network.state_dict()
+    for name, value in before.items():
+        assert after[name].dtype == value.dtype
+        torch.testing.assert_close(after[name], value, rtol=2**-11, atol=2**-24)
+    assert torch.equal(before["preprocessing.mean"], after["preprocessing.mean"])
+
+
+def test_a_weight_beyond_16_bits_is_refused_in_half_precision(checkpoint, tmp_path):
+    content = torch.load(checkpoint("conv0"), weights_only=True)
+    content["state_dict"]["network.head.scores.weight"][0, 0] = 1e5
+    torch.save(content, tmp_path / "large.ckpt")
+    with pytest.raises(InputError, match=r"head\.scores\.weight holds values that 16 bits cannot"):
+        export(tmp_path / "large.ckpt", precision="half")
+    assert [path.name for path in tmp_path.iterdir()] == ["large.ckpt"]
+
+
+def evaluated(checkpoint: Path, **changes: object) -> dict[str, object]:
+    checksum = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    return {"temperature": 1.5, "checkpoint_sha256": checksum, "tta": "none"} | changes
+
+
+@pytest.mark.parametrize("format", ["safetensors", "onnx"])
+def test_a_calibrated_export_gives_the_calibrated_probabilities(format, checkpoint, tmp_path):
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluated(checkpoint("conv0"))))
+    path, _ = export(checkpoint("conv0"), format, tmp_path / f"a.{format}", calibration=tmp_path / "evaluation.json")
+    faces = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = (load_network(checkpoint("conv0")).network(faces) / 1.5).softmax(1)
+        found = load_network(path).network.probabilities(faces) if format == "safetensors" else None
+    if found is None:
+        exported = load_onnx(path)
+        found = torch.from_numpy(exported.probabilities(faces[:, 0].numpy()))
+        assert exported.card["temperature"] == 1.5
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint_sha256": "0" * 64}, "it is of another network than"),
+        ({"checkpoint_sha256": ["0" * 64, "1" * 64]}, "it is of another network than"),
+        ({"tta": "flip"}, "expected tta=none"),
+        ({"temperature": None}, "expected a number above 0"),
+        ({"temperature": float("nan")}, "expected a number above 0"),
+        ({"temperature": "1"}, "expected a number above 0"),
+    ],
+    ids=str,
+)
+def test_a_temperature_of_something_else_is_refused(changes, message, checkpoint, tmp_path):
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluated(checkpoint("conv0"), **changes)))
+    with pytest.raises(InputError, match=message):
+        export(checkpoint("conv0"), output=tmp_path / "a.safetensors", calibration=tmp_path / "evaluation.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
+
+
+def test_what_a_card_says_of_the_network_goes_with_it_unless_the_network_changes(checkpoint, tmp_path):
+    path, _ = export(checkpoint("conv0"), output=tmp_path / "a.safetensors")
+    card = json.loads(card_of(path).read_text()) | {"accuracy": 0.7}
+    card_of(path).write_text(json.dumps(card))
+    same, _ = export(path, "onnx", tmp_path / "a.onnx")
+    half, _ = export(path, output=tmp_path / "b.safetensors", precision="half")
+    assert load_onnx(same).card["accuracy"] == 0.7
+    assert "accuracy" not in json.loads(card_of(half).read_text())
 
 
 def test_a_card_names_no_path_of_the_machine(checkpoint, tmp_path):
@@ -56,10 +135,15 @@ def test_a_card_names_no_path_of_the_machine(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "RUN/hybrid_poster.safetensors"], "it exists"),
-        (["--out", "RUN/a.bin"], r"expected a name that ends in \.safetensors"),
-        (["--out", "RUN/missing/a.safetensors"], "cannot be written"),
+        (["--output", "RUN/hybrid_poster.safetensors"], "it exists"),
+        (["--output", "RUN/a.bin"], r"expected a name that ends in \.safetensors"),
+        (["--output", "RUN/missing/a.safetensors"], "cannot be written"),
         (["--checkpoint", "RUN/none.ckpt"], "no such checkpoint"),
+        (["--format", "onnx", "--output", "RUN/a.safetensors"], r"expected a name that ends in \.onnx"),
+        (["--format", "onnx", "--precision", "half"], "of safetensors alone"),
+        (["--format", "onnx", "--output", "RUN/missing/a.onnx"], "cannot be written"),
+        (["--calibration", "RUN/none.json"], "not an evaluation.json"),
+        (["--calibration", "RUN/metrics.json"], "not an evaluation.json"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(arguments, message, run, weights, run_command):
