@@ -11,6 +11,7 @@ from rich.console import Console
 from fer_lightning.cli import Invocation, hydra_command
 from fer_lightning.errors import InputError
 from fer_lightning.settings import DataPlaces, VisualizeSettings
+from fer_lightning.weights import weights_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ def main(settings: VisualizeSettings, invocation: Invocation) -> None:
     from fer_lightning.files import write_atomic
     from fer_lightning.networks.weight_files import load_network
 
-    console, path = Console(highlight=False), Path(settings.checkpoint).expanduser()
+    console, path = Console(highlight=False), weights_path(settings.checkpoint)
     trained = load_network(path)
     network, name = trained.network, trained.model.name
     if conv_layers(network) or settings.layer is not None or settings.channel is not None:

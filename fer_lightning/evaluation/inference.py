@@ -4,7 +4,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from fer_lightning.errors import InputError
 from fer_lightning.networks import ExpressionNetwork
 from fer_lightning.networks.weight_files import TrainedNetwork, load_network
+from fer_lightning.weights import BUNDLED, weights_path
 
 CROP = 44
 """Side of the ten crops of a 48-pixel face, pixels."""
@@ -25,10 +25,13 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Ensemble:
-    """One network or several, with their files and the files' SHA-256; its prediction is the mean of probabilities."""
+    """One network or several; its prediction is the mean of their probabilities.
+
+    names: of their files, or `bundled`; checksums: the files' SHA-256.
+    """
 
     members: list[TrainedNetwork]
-    paths: list[Path]
+    names: list[str]
     checksums: list[str]
 
     @property
@@ -46,7 +49,7 @@ class Ensemble:
     def provenance(self) -> dict[str, Any]:
         """Files, checksums and names of training data, as evaluation.json has them: lists, or values of one network."""
         columns: dict[str, list[Any]] = {
-            "checkpoint": [str(path) for path in self.paths],
+            "checkpoint": self.names,
             "checkpoint_sha256": self.checksums,
             "trained_on": [member.data.name if member.data else None for member in self.members],
         }
@@ -56,9 +59,11 @@ class Ensemble:
 def load_ensemble(checkpoint: str | list[str], device: str) -> Ensemble:
     """The networks of one checkpoint or several, on `device`: cpu, cuda, or auto for the GPU where there is one.
 
+    checkpoint: paths; the text `bundled` is the package's own weights.
     Raises InputError for a file that is no checkpoint, for the same one twice, and without a GPU for cuda.
     """
-    paths = [Path(path).expanduser() for path in ([checkpoint] if isinstance(checkpoint, str) else checkpoint)]
+    given = [checkpoint] if isinstance(checkpoint, str) else checkpoint
+    paths = [weights_path(name) for name in given]
     members = [load_network(path) for path in paths]
     checksums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     if repeated := [path for number, path in enumerate(paths) if checksums[number] in checksums[:number]]:
@@ -68,7 +73,8 @@ def load_ensemble(checkpoint: str | list[str], device: str) -> Ensemble:
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     for member in members:
         member.network.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Ensemble(members, paths, checksums)
+    names = [name if name == BUNDLED else str(path) for name, path in zip(given, paths, strict=True)]
+    return Ensemble(members, names, checksums)
 
 
 def views(faces: Tensor, tta: str) -> list[Tensor]:

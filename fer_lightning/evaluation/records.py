@@ -76,9 +76,9 @@ def member_metrics(ensemble: Ensemble, faces: Faces, split: int, probabilities: 
     """Metrics of each member, their mean and standard deviation. probabilities: (members, n, 7)."""
     keys = ("accuracy", "accuracy_unique", "macro_f1", "balanced_accuracy", "ece")
     rows: list[dict[str, Any]] = []
-    for path, member, own in zip(ensemble.paths, ensemble.members, probabilities, strict=True):
+    for path, member, own in zip(ensemble.names, ensemble.members, probabilities, strict=True):
         metrics = split_metrics(faces, split, own, None)
-        names = {"checkpoint": str(path), "model": member.model.name, "seed": member.seed}
+        names = {"checkpoint": path, "model": member.model.name, "seed": member.seed}
         rows.append(names | {key: metrics[key] for key in keys})
     known = [key for key in keys if rows[0][key] is not None]
     return {"members": rows, "over_members": {key: mean_and_sd([row[key] for row in rows]) for key in known}}
