@@ -79,7 +79,7 @@ class Cascade:
     def detect(self, image: np.ndarray) -> list[Detection]:
         grey = np.asarray(Image.fromarray(image).convert("L"))
         small, factor = resized(grey, _searched_side(max(grey.shape)))
-        windows = self._windows(small, 1.25, 1.5, self.WINDOW, min(small.shape))
+        windows = self._windows(small, 1.25, 1.75, self.WINDOW, min(small.shape))
         found = []
         for x, y, side in (_representatives(windows) * factor).tolist():
             candidate = self._look_closer(grey, x + side / 2, y + side / 2, side)

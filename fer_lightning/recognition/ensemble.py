@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from fer_lightning.errors import InputError
-from fer_lightning.evaluation.inference import load_ensemble, predict_probabilities
+from fer_lightning.evaluation.inference import load_ensemble, views
 from fer_lightning.networks.onnx_files import OnnxNetwork, load_onnx, write_onnx
 from fer_lightning.networks.weight_files import load_network
 from fer_lightning.weights import BUNDLED, weights_path
@@ -42,11 +42,14 @@ class Ensemble:
         batches = [self._probabilities(faces[start : start + BATCH]) for start in range(0, len(faces), BATCH)]
         return np.concatenate(batches)
 
+    @torch.inference_mode()
     def _probabilities(self, faces: np.ndarray) -> np.ndarray:
-        views = [faces] if self._tta == "none" else [faces, faces[..., ::-1]]
-        members = [np.mean([session.probabilities(view) for view in views], axis=0) for session in self._sessions]
-        if self._networks:
-            members += list(predict_probabilities(self._networks, torch.tensor(faces)[:, None], self._tta).numpy())
+        flipped = [faces] if self._tta == "none" else [faces, faces[..., ::-1]]
+        members = [np.mean([session.probabilities(view) for view in flipped], axis=0) for session in self._sessions]
+        for network in self._networks:  # `predict_probabilities` without its bar, a tenth of the time of one face
+            pictures = views(torch.tensor(faces, device=network.temperature.device)[:, None].float(), self._tta)
+            both = torch.stack([network.probabilities(view) for view in pictures])
+            members.append(both.mean(dim=0).cpu().numpy())
         return np.asarray(np.mean(members, axis=0, dtype=np.float32))
 
 
