@@ -23,7 +23,11 @@ def test_a_wheel_works_from_any_folder(tmp_path):
     subprocess.run(build, cwd=PROJECT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
-    zipfile.ZipFile(wheel).extractall(site)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+        weights = {name for name in archive.namelist() if name.startswith("fer_lightning/weights/bundled.")}
+    assert weights == {"fer_lightning/weights/bundled.safetensors", "fer_lightning/weights/bundled.json"}
+    assert wheel.stat().st_size < 10e6
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
@@ -41,6 +45,9 @@ def test_a_wheel_works_from_any_folder(tmp_path):
     assert Path(conf.strip()).is_relative_to(site)
     run("-m", "fer_lightning.report", "run", "--out", "report")
     assert (elsewhere / "report" / "report.html").exists()
+    run("-m", "fer_lightning.evaluate", "checkpoint=bundled", "data=synthetic", "data.images=70")
+    assert (elsewhere / "runs" / "bundled" / "evaluation-val" / "evaluation.json").exists()
+    assert run("-m", "fer_lightning.weights") == (PROJECT / "docs" / "model_card.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,9 @@ def test_the_makefile_has_the_promised_targets():
     assert {"setup", "train", "test", "test-integration", "check", "bench", "tensorboard", "report"} <= targets
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/reliability.md", "sweeps/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/reliability.md", "docs/model_card.md", "sweeps/README.md"]
+)
 def test_a_page_names_only_files_that_exist(page):
     for name in re.findall(r"\]\(((?!http)[^)#]+)\)", (PROJECT / page).read_text()):
         assert ((PROJECT / page).parent / name).exists(), name
