@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -25,7 +26,7 @@ from fer_lightning.cli.paths import literal_paths
 from fer_lightning.cli.untrusted import require_settings_only, with_best
 from fer_lightning.errors import InputError, disk_message, near_misses
 from fer_lightning.files import write_atomic
-from fer_lightning.settings import CONF, S, TrainSettings, flatten, parse, path_keys
+from fer_lightning.settings import CONF, S, SearchSettings, TrainSettings, flatten, parse, path_keys
 from fer_lightning.signals import Stopped, stop_signals
 
 FAILURE = "failure.txt"
@@ -33,6 +34,8 @@ FAILURE = "failure.txt"
 BAD_INPUT = 2
 """Exit status when the user's input was refused."""
 
+
+MULTIRUN = {"-m", "--multirun"}
 
 CHECK = "check"
 """Attribute of the function that Hydra calls: `checked`, for the settings of its command."""
@@ -98,8 +101,10 @@ def hydra_command(config_name: str, model: type[S]) -> Callable[[Callable[[S, In
 
                     return print_help(config_name, sys.argv[1:], model.DATA_KEYS)
                 with stop_signals.listen(), _quiet_threads():
-                    words = with_best(sys.argv[1:])
-                    multirun = bool({"-m", "--multirun"} & set(words))
+                    words = sorted(
+                        with_best(sys.argv[1:]), key=lambda word: word not in MULTIRUN
+                    )  # argparse wants it so
+                    multirun = bool(MULTIRUN & set(words))
                     sys.argv[1:] = literal_paths(words, path_keys(model), multirun)
                     require_settings_only(sys.argv[1:])
                     try:
@@ -227,16 +232,29 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str] | None 
         known = sorted(map(str, error.options))
         return f"{group}={choice}: no such {group}.{near_misses(choice, known)} Choices: {', '.join(known)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read as key=value: {str(error).splitlines()[0]}"
+        return f"{error.override!r} cannot be read as key=value: {grammar_reason(str(error))}"
     if isinstance(error, ConfigCompositionException) and isinstance(cause, OmegaConfBaseException):
         key = str(cause.full_key or cause.key)
+        if key.removeprefix("hydra.sweeper.") in SearchSettings.model_fields:
+            return f"{key}: a setting of searches, which are chosen by sweeps=lr_reg_hidden or another of its files"
         if "is not in struct" in str(cause):
             return (
                 f"{key}: no such setting.{near_misses(key, config_keys(config_name, words))} All settings: add --help"
             )
         return f"{key}: {str(cause).splitlines()[0]}"
+    if sweep := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(([^=]*)=(.*))'", str(error)):
+        return f"{sweep[1]}: several values: add --multirun to run each, or give a list as {sweep[2]}=[0,1]"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3]) or "Hydra cannot use this; is every word key=value?"
+
+
+def grammar_reason(message: str) -> str:
+    """Why Hydra's grammar refuses an override, in its own words but for those on characters and on null."""
+    lines = [line for line in message.splitlines() if not line.startswith(("Error parsing override", "See http"))]
+    if lines[0].startswith("LexerNoViableAltException") and len(lines) > 1:
+        return f"{lines[0][lines[1].index('^')]!r} has no meaning there; a text that holds it stands in quotes"
+    hint = "; where null is one of several values, give them as KEY=null,1" * ("NoneType is incomp" in message)
+    return " ".join(line.strip() for line in lines) + hint
 
 
 def one_line(error: Exception, config_name: str = "config", arguments: Sequence[str] | None = None) -> str:

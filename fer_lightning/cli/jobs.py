@@ -106,7 +106,10 @@ class Jobs:
 
     def write(self) -> None:
         """Write jobs.json."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be made ({error.strerror or error})") from error
         jobs = [asdict(job) for job in (*self.all, *self.earlier)]
         write_json(self.folder / JOBS, {"jobs": jobs, "over_seeds": list(self.over_seeds())})
 

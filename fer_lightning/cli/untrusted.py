@@ -71,6 +71,8 @@ def require_settings_only(arguments: Sequence[str]) -> None:
         given, unknown = parser.parse_known_args(list(arguments))
     except ArgumentError as error:
         raise InputError(f"{error}; --help lists the settings, --hydra-help the options") from None
+    if unknown and "=" in unknown[0] and not unknown[0].startswith("-"):
+        raise InputError(f"{unknown[0]}: settings stand together, before all options or after them")
     if unknown:
         raise InputError(f"{unknown[0]}: no such option; --help lists the settings, --hydra-help the options")
     for option in ("config_path", "config_name", "experimental_rerun"):

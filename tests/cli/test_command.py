@@ -69,6 +69,16 @@ def test_a_job_gets_checked_settings_and_how_it_was_called(run, tmp_path):
 
 
 REFUSED = {
+    "several values without --multirun": (
+        ["seed=0,1"],
+        "seed=0,1: several values: add --multirun to run each, or give",
+    ),
+    "a range without --multirun": (["seed=range(0,3)"], "seed=range(0,3): several values: add --multirun to run each"),
+    "what the grammar of Hydra refuses": (
+        ["optimizer.lr=choice(null,1.0)"],
+        "'optimizer.lr=choice(null,1.0)' cannot be read as key=value: TypeError while evaluating 'choice(null,1.0)'",
+    ),
+    "a character": (["model.name=a;b"], "'model.name=a;b' cannot be read as key=value: ';' has no meaning there; a te"),
     "a value": (["optimizer.lr=-1"], "optimizer.lr=-1: expected a number above 0"),
     "a value that yaml cannot read": (["seed=${"], "'seed=${' cannot be read as key=value"),
     "no key and value": (["resume"], "'resume' cannot be read as key=value"),

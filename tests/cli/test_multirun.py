@@ -82,7 +82,7 @@ REFUSED = {
     "a value of one job": (["seed=0,1,-2"], "job 3 of 3 (seed=-2): seed=-2: expected a whole number from 0 to"),
     "no number": (["seed=0,x"], "job 2 of 2 (seed=x): seed='x': expected a whole number from 0 to 4294967295"),
     "an empty value": (["seed=0,"], "'seed=0,' cannot be read as key=value"),
-    "nothing": (["optimizer.lr="], "job 1 of 1: optimizer.lr='': expected a number above 0"),
+    "nothing": (["optimizer.lr="], "optimizer.lr='': expected a number above 0"),
     "a choice": (
         ["model=fc,hybrid_dep"],
         "job 2 of 2 (model=hybrid_dep): model=hybrid_dep: no such model. Did you mean",
@@ -100,6 +100,20 @@ REFUSED = {
     "both ways": (["resume=true,false"], "resume=true,false: one value, which is that of all jobs"),
     "an answer that is none": (["resume=perhaps"], "resume=perhaps: expected true or false"),
     "folders": (["hydra.sweep.dir=a,hydra.sweep.subdir=b", "seed=0,x"], "job 2 of 2 (seed=x): seed='x'"),
+    "a setting of searches": (
+        ["seed=0,1", "hydra.sweeper.n_trials=3"],
+        "hydra.sweeper.n_trials: a setting of searches",
+    ),
+    "a list": (["seed=[0,1]"], "seed=[0, 1]: expected a whole number from 0 to 4294967295"),
+    "null in a choice": (
+        ["optimizer.lr=choice(null,1.0)"],
+        "'optimizer.lr=choice(null,1.0)' cannot be read as key=val",
+    ),
+    "a launcher": (
+        ["hydra/launcher=joblibb", "seed=0,1"],
+        "hydra/launcher=joblibb: no such hydra/launcher. Did you me",
+    ),
+    "an option in between": (["seed=0,1", "--config-dir=.", "seed=2"], "seed=2: settings stand together, before all o"),
     "a setting of Hydra": (["hydra.verbose=true,false"], "Sweeping over Hydra's configuration is not supported"),
 }
 
@@ -113,6 +127,12 @@ def test_all_jobs_are_checked_before_the_first_begins(kind, multirun, began, tmp
     assert (ended.out, ended.err.count("\n")) == ("", 1)
     assert began == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_option_may_stand_anywhere(multirun, began, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [])
+    assert multirun("model=fc", "-m", "seed=0,1").code == 0
+    assert [seed for _, seed, _ in began] == [0, 1]
 
 
 def test_every_combination_is_a_job_in_a_folder_of_its_own(multirun, began, tmp_path):
@@ -226,6 +246,12 @@ def test_two_processes_do_not_run_the_jobs_of_one_folder(multirun, began, tmp_pa
         ended = multirun("seed=0,1")
     assert (ended.code, began) == (2, [])
     assert ended.err.endswith("Wait until it ends, or name another hydra.sweep.dir\n")
+
+
+def test_a_sweep_folder_that_cannot_be_made_is_named(multirun, began):
+    ended = multirun("seed=0,1", "hydra.sweep.dir=/proc/nothing")
+    assert (ended.code, began) == (2, [])
+    assert ended.err.startswith("error: /proc/nothing: cannot be made (")
 
 
 def test_a_damaged_record_is_named(multirun, tmp_path):

@@ -69,11 +69,12 @@ class JobSweeper(Sweeper):
                 self.check(config, config.hydra)
             except Exception as error:
                 reason = one_line(error, self.config.hydra.job.config_name, words)
-                raise InputError(f"{jobs.title(job)}: {reason}") from error
+                raise InputError(f"{jobs.title(job)}: {reason}" if len(jobs.all) > 1 else reason) from error
 
     def run_all(self, jobs: Jobs, console: Console, again: str) -> None:
         """Run the jobs that are left and print the table. again: the command that goes on, for the last message."""
         left = [job for job in jobs.all if job not in jobs.left_alone]
+        jobs.write()
         done = f", {len(jobs.left_alone)} of them done before and left alone" * bool(jobs.left_alone)
         console.print(f"{len(jobs.all)} job{'s' * (len(jobs.all) > 1)} into {jobs.folder}{done}", soft_wrap=True)
         one_by_one = self.config.hydra.runtime.choices["hydra/launcher"] == "basic"
@@ -84,7 +85,6 @@ class JobSweeper(Sweeper):
             jobs.print(console)
             stopped.advice = f"{again} goes on"
             raise
-        jobs.write()
         jobs.print(console)
         if failed := sum(job.state == "failed" for job in jobs.all):
             raise InputError(f"{failed} of {len(jobs.all)} jobs failed; {again} tries again")
