@@ -114,6 +114,7 @@ REFUSED = {
         "hydra/launcher=joblibb: no such hydra/launcher. Did you me",
     ),
     "an option in between": (["seed=0,1", "--config-dir=.", "seed=2"], "seed=2: settings stand together, before all o"),
+    "several devices": (["seed=0,1", "trainer.devices=2"], "job 1 of 2 (seed=0): trainer.devices=2: its processes are"),
     "a setting of Hydra": (["hydra.verbose=true,false"], "Sweeping over Hydra's configuration is not supported"),
 }
 

@@ -24,11 +24,17 @@ from fer_lightning.cli.jobs import Job, Jobs
 from fer_lightning.cli.paths import quoted
 from fer_lightning.errors import InputError
 from fer_lightning.files import run_lock
+from fer_lightning.settings import TrainSettings
 from fer_lightning.signals import Stopped
 
 INTERVAL = (
     "an interval is searched by a study: add sweeps=lr_reg_hidden or another of its files, or, for a space that is on "
     "the command line alone, hydra/sweeper=study cv.folds=5"
+)
+
+SEVERAL_DEVICES = (
+    "trainer.devices={}: its processes are started by the command line, which would start all jobs again. Jobs of "
+    "--multirun have one device each; leave trainer.devices at 1, or run them one by one without --multirun"
 )
 
 
@@ -66,7 +72,9 @@ class JobSweeper(Sweeper):
             words = self.overrides(jobs, job)
             try:
                 config = self.loader.load_sweep_config(self.config, words)
-                self.check(config, config.hydra)
+                settings = self.check(config, config.hydra)
+                if isinstance(settings, TrainSettings) and not settings.trainer.has_one_device:
+                    raise InputError(SEVERAL_DEVICES.format(settings.trainer.devices))
             except Exception as error:
                 reason = one_line(error, self.config.hydra.job.config_name, words)
                 raise InputError(f"{jobs.title(job)}: {reason}" if len(jobs.all) > 1 else reason) from error
