@@ -126,9 +126,10 @@ def predict(given: argparse.Namespace) -> int:
     for weights in given.weights:
         if weights != "bundled" and not Path(weights).expanduser().is_file():
             raise InputError(f"--weights {weights}: no such file")
-    from fer_lightning.recognition.face_finder import usual_jobs
+    from fer_lightning.recognition.face_finder import ignore_warnings_of_pillow, usual_jobs
     from fer_lightning.recognition.recognizer import Recognizer
 
+    ignore_warnings_of_pillow()
     recognizer = Recognizer.load(
         *given.weights,
         detector=given.detector,

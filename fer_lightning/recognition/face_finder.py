@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -85,6 +86,11 @@ def usual_jobs(pictures: int) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), pictures // 8)) if hasattr(os, "sched_getaffinity") else 1
 
 
+def ignore_warnings_of_pillow() -> None:
+    """Say nothing of damaged EXIF data and the like, where the picture can be read nevertheless. For commands."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
 def _found_or_error(finder: FaceFinder, image: Any) -> FoundFaces | InputError:
     try:
         return finder.find(image)
@@ -100,6 +106,7 @@ def _begin_process(detector: str | None, min_face_score: float | None) -> None:
     global _finder
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # the process that waits for this one ends it
+    ignore_warnings_of_pillow()
     _finder = FaceFinder(detector, min_face_score)
     if detector == "centerface":
         import cv2

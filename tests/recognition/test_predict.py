@@ -112,6 +112,15 @@ def test_processes_give_what_one_process_gives(predict, photos, tmp_path):
     assert (tmp_path / "1.json").read_text() == (tmp_path / "2.json").read_text()
 
 
+def test_damaged_exif_does_not_matter(predict, tmp_path):
+    damaged = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x05\0\0"
+    for number in range(2):
+        Image.fromarray(data.coffee()).save(tmp_path / f"{number}.jpg", exif=damaged)
+    for jobs in (1, 2):
+        ended = predict(tmp_path, "--jobs", jobs)
+        assert (ended.code, ended.err) == (0, "")
+
+
 def test_standard_input_is_read(photos, random_weights):
     command = [sys.executable, "-m", "fer_lightning.predict", "-", "--weights", str(random_weights[0])]
     content = (photos / "astronaut.jpg").read_bytes()
