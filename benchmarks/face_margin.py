@@ -51,6 +51,9 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    if not Path(given.data).exists():
+        print(f"left out: FER2013 is not at {given.data}")
+        return
     faces = open_fer2013(given.data)
     rows = np.random.default_rng(given.seed).permutation(faces.rows(TRAIN))[: given.faces]
     result: dict[str, object] = {"benchmark": "face_margin", "faces": len(rows)}
