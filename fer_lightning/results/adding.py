@@ -39,6 +39,8 @@ def add(
     compose: overrides of the train command to settings. name: of the file; None: that of the plan's row and the seed.
     precision, commit: of a run of an earlier version, which does not say it, made on this machine. Raises InputError.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
     if (folder / METRICS).exists():
         kept = kept_run(folder, into, compose, precision, commit)
     else:

@@ -20,16 +20,19 @@ NEAR_BEST = 0.02
 
 @dataclass(frozen=True)
 class Claim:
-    """What the poster says, whether it holds here, how that is judged, and a table of what it is judged by.
+    """What the poster says, whether it holds here, how that is judged, and the figures that it is judged by.
 
-    outcomes: one for each network, or pair of networks, that shows it. needs: rows without results that would.
+    headings, rows: of a table, its first `left` columns of words. found: the figures in words. outcomes: whether each
+    thing that can show it (a network, a layer) does. needs: rows without results that would show it too.
     """
 
     title: str
     report: str
     rule: str
     headings: list[str]
+    left: int = 1
     rows: list[list[str]] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
     outcomes: list[bool] = field(default_factory=list)
     needs: list[str] = field(default_factory=list)
 
@@ -39,6 +42,11 @@ class Claim:
         if not self.outcomes:
             return UNKNOWN
         return HOLDS if all(self.outcomes) else PARTLY if any(self.outcomes) else FAILS
+
+    @property
+    def evidence(self) -> str:
+        """How many of the outcomes are for it."""
+        return f"{sum(self.outcomes)} of {len(self.outcomes)}" if self.outcomes else ""
 
 
 def claims(plan: Plan) -> list[Claim]:
@@ -66,7 +74,10 @@ def deeper_is_better(plan: Plan) -> Claim:
         first, second = (row.mean("accuracy") or 0 for row in (deep, shallow))
         low, high = difference_interval(deep, shallow)
         cells = [words, _percent(second), _percent(first), _points(first - second), _between(low, high)]
-        claim.rows.append([*cells, f"{100 * (first / second - 1):+.2f} %"])
+        relative = f"{100 * (first / second - 1):+.2f} %"
+        claim.rows.append([*cells, relative])
+        points = f"{_points(first - second)} points ({_between(low, high)})"
+        claim.found.append(f"With {words} settings deep over shallow is {points}, a relative gain of {relative}.")
         claim.outcomes.append(low > 0)
     claim.rows.append(["the report", "55.00 %", "65.15 %", "+10.15", "not stated", "+18.46 %"])
     return claim
@@ -89,6 +100,7 @@ def shallow_converges_faster(plan: Plan) -> Claim:
         f"It holds where the shallow network is within {100 * NEAR_BEST:.0f} points of its best val accuracy in an "
         "earlier epoch than the deep one, and has the larger gap between train and val at the end.",
         ["settings", "network", "epochs to converge", "of", "train, last epoch", "val, last epoch", "gap, points"],
+        left=2,
     )
     for words, pair in _pairs(plan, claim):
         measured = []
@@ -98,6 +110,11 @@ def shallow_converges_faster(plan: Plan) -> Claim:
             measured.append((converged, gap))
             cells = [words, name, str(converged), str(len(val)), _percent(train[-1]), _percent(val[-1]), _points(gap)]
             claim.rows.append(cells)
+        (soon, wide), (late, narrow) = measured
+        claim.found.append(
+            f"With {words} settings the shallow network converges in epoch {soon} and ends {_points(wide)} points "
+            f"better on train than on val; the deep one in epoch {late}, with {_points(narrow)} points."
+        )
         claim.outcomes.extend([measured[0][0] < measured[1][0], measured[0][1] > measured[1][1]])
     return claim
 
@@ -116,6 +133,7 @@ def happy_is_easiest(plan: Plan) -> Claim:
         cells = [f"**{100 * value:.0f} %**" if value == recall.max() else f"{100 * value:.0f} %" for value in recall]
         claim.rows.append([f"`{row.name}`", *cells])
         claim.outcomes.append(EXPRESSIONS[int(recall.argmax())] == "happy")
+        claim.found.append(f"`{row.name}` recognises {_named(recall, -1)} best and {_named(recall, 0)} worst.")
     return claim
 
 
@@ -124,8 +142,8 @@ def angry_is_confused(plan: Plan) -> Claim:
     claim = Claim(
         "Angry is confused with fear and sad",
         "angry is confused with fear and with sad (two confusion matrices).",
-        "It holds for a network whose two most frequent wrong answers for angry faces are fear and sad, in part where "
-        "one of them is.",
+        "Of each network it is asked whether fear, and whether sad, is among its two most frequent wrong answers for "
+        "angry faces.",
         ["network", "angry recognised", "most taken for", "then for", "then for"],
     )
     angry = EXPRESSIONS.index("angry")
@@ -134,6 +152,7 @@ def angry_is_confused(plan: Plan) -> Claim:
         pairs = [pair for pair in confused_pairs(matrix, most=42) if pair.true == angry][:3]
         cells = [f"{EXPRESSIONS[pair.predicted]} {100 * pair.share:.0f} %" for pair in pairs]
         claim.rows.append([f"`{row.name}`", f"{100 * matrix[angry, angry] / matrix[angry].sum():.0f} %", *cells])
+        claim.found.append(f"`{row.name}` takes angry most often for {', then for '.join(cells)}.")
         wrong = {EXPRESSIONS[pair.predicted] for pair in pairs[:2]}
         claim.outcomes.extend([name in wrong for name in ("fear", "sad")])
     return claim
@@ -147,6 +166,7 @@ def hog_adds_nothing(plan: Plan) -> Claim:
         "It holds where McNemar's exact test on the same images does not find the hybrid better (p of 0.05 or more, or "
         "a negative difference).",
         ["hybrid", "raw", "difference, points", "95 % interval", "only hybrid right", "only raw right", "p"],
+        left=2,
     )
     for row in plan.paper:
         if not row.planned.against:
@@ -160,6 +180,8 @@ def hog_adds_nothing(plan: Plan) -> Claim:
             counts = [f"{test.only_first_right:,}", f"{test.only_second_right:,}"]
             cells = [*names, _points(test.difference), _between(low, high), *counts, f"{test.p_value:.2g}"]
             claim.rows.append(cells)
+            points = f"{_points(test.difference)} points ({_between(low, high)}), p = {test.p_value:.2g}"
+            claim.found.append(f"`{row.name}` differs from the network on raw pixels by {points}.")
             claim.outcomes.append(test.p_value >= 0.05 or test.difference < 0)
     return claim
 
@@ -172,14 +194,18 @@ def maps_get_sparser(plan: Plan) -> Claim:
         "Sparsity is the share of zero activations, locality Hoyer's sparseness of a map over space, both of the same "
         "seven faces. It holds for a layer where both rise from the first to the last epoch.",
         ["network", "layer", "sparsity, first epoch", "last", "locality, first epoch", "last"],
+        left=2,
     )
     for row in _main_rows(plan, claim, ("paper_deep", "poster")):
         if (maps := row.result.activations) is None:
             continue
+        rising = []
         for layer in maps.sparsity:
             ends = [curve[k] for curve in (maps.sparsity[layer], maps.locality[layer]) for k in (0, -1)]
             claim.rows.append([f"`{row.name}`", layer, *(f"{value:.3f}" for value in ends)])
-            claim.outcomes.append(ends[1] > ends[0] and ends[3] > ends[2])
+            rising.append(ends[1] > ends[0] and ends[3] > ends[2])
+        claim.found.append(f"`{row.name}`: both rise in {sum(rising)} of {len(rising)} layers.")
+        claim.outcomes.extend(rising)
     return claim
 
 
@@ -192,6 +218,7 @@ def first_filters_are_smooth(plan: Plan) -> Claim:
         "where I is above what 95 % of filters of white noise have; it holds for a network with more than half of them "
         "smooth. Filters of 3x3 have too few neighbours to decide.",
         ["network", "filters", "mean I", "95 % of noise below", "smooth filters"],
+        left=2,
     )
     for row in _main_rows(plan, claim, ("poster", "paper_poster")):
         if (found := row.result.filters) is None:
@@ -200,6 +227,7 @@ def first_filters_are_smooth(plan: Plan) -> Claim:
         size = f"{found.filters} of {found.side}x{found.side}"
         claim.rows.append([f"`{row.name}`", size, f"{found.autocorrelation:.2f}", f"{found.of_noise:.2f}", smooth])
         if found.side > 3:
+            claim.found.append(f"`{row.name}`: {smooth} are smooth.")
             claim.outcomes.append(found.smooth > found.filters / 2)
     return claim
 
@@ -223,6 +251,12 @@ def _main_rows(plan: Plan, claim: Claim, wanted: Sequence[str]) -> list[Row]:
 def _confusion(row: Row) -> np.ndarray:
     """Confusion matrix on PublicTest, counts summed over the seeds."""
     return np.sum([score.confusion_matrix for score in row.scores()], axis=0)
+
+
+def _named(recall: np.ndarray, place: int) -> str:
+    """The emotion at a place in the order of rising recall, with its recall."""
+    number = int(recall.argsort()[place])
+    return f"{EXPRESSIONS[number]} ({100 * recall[number]:.0f} %)"
 
 
 def _percent(value: float) -> str:

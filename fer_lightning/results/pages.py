@@ -1,7 +1,7 @@
 """RESULTS.md and the table in README.md, made of docs/results alone. templates/results.md.jinja holds the words."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,26 @@ def missing_commands(folder: Path, names: Sequence[str]) -> list[str]:
     return [line for name in names or rows for line in commands(rows[name])]
 
 
+def percent(share: float | None, places: int = 2) -> str:
+    """A share in percent; empty for None."""
+    return "" if share is None else f"{100 * share:.{places}f} %"
+
+
+def between(ends: tuple[float, float] | None) -> str:
+    """An interval of shares in percent; empty for None."""
+    return "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
+
+
+def number(value: float | None, form: str = ",") -> str:
+    """A number in a form; empty for None."""
+    return "" if value is None else format(value, form)
+
+
+def duration(minutes: float) -> str:
+    """Hours and minutes, as in `1:25 h`."""
+    return str(timedelta(minutes=round(minutes)))[:-3] + " h"
+
+
 def _render(template: str, plan: Plan) -> str:
     environment = Environment(
         loader=PackageLoader("fer_lightning.results"),
@@ -64,13 +84,7 @@ def _render(template: str, plan: Plan) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters: dict[str, Callable[..., str]] = {
-        "percent": lambda value, places=2: "" if value is None else f"{100 * value:.{places}f} %",
-        "between": lambda ends: "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %",
-        "number": lambda value, form=",": "" if value is None else format(value, form),
-        "duration": lambda minutes: str(timedelta(minutes=round(minutes)))[:-3] + " h",
-    }
-    environment.filters |= filters
+    environment.filters |= {function.__name__: function for function in (percent, between, number, duration)}
     names: dict[str, Any] = {"splits": SPLITS, "data": DATA, "commands": commands, "gap": difference_interval}
     text = environment.get_template(template).render(plan=plan, claims=claims(plan), **names)
     return re.sub(r"\n{3,}", "\n\n", text)
