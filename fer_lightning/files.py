@@ -98,9 +98,7 @@ def run_lock(folder: Path, note: Callable[[str], object], key: str = "hydra.run.
         with contextlib.suppress(OSError):  # a full disk: what follows reports it
             file.write_text(json.dumps(holder))
     except Timeout:
-        raise InputError(
-            f"{folder}: {_holder(file)} trains in it. Wait until it ends, or name another {key}"
-        ) from None
+        raise InputError(f"{folder}: {_holder(file)} trains in it. Wait until it ends, or name another {key}") from None
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         note(f"note: {folder} cannot be locked ({reason}); see to it that no other process trains in it.")

@@ -195,6 +195,8 @@ def print_config() -> None:
     def show(_: TrainSettings, invocation: Invocation) -> None:
         print(OmegaConf.to_yaml(invocation.composed, resolve=True), end="")
 
+    if option := MULTIRUN & set(sys.argv[1:]):
+        fail(f"{option.pop()}: the settings of one run are shown; leave it out, and give one value for each key")
     sys.argv.append("hydra.run.dir=.")
     hydra_command("config", TrainSettings)(show)()
 
@@ -250,11 +252,12 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str] | None 
 
 def grammar_reason(message: str) -> str:
     """Why Hydra's grammar refuses an override, in its own words but for those on characters and on null."""
-    lines = [line for line in message.splitlines() if not line.startswith(("Error parsing override", "See http"))]
-    if lines[0].startswith("LexerNoViableAltException") and len(lines) > 1:
-        return f"{lines[0][lines[1].index('^')]!r} has no meaning there; a text that holds it stands in quotes"
+    lines = [line for line in message.split("\n") if not line.startswith(("Error parsing override", "See http"))]
+    caret = lines[1].find("^") if len(lines) > 1 else -1
+    if lines[0].startswith("LexerNoViableAltException") and 0 <= caret < len(lines[0]):
+        return f"{lines[0][caret]!r} has no meaning there; a text that holds it stands in quotes"
     hint = "; where null is one of several values, give them as KEY=null,1" * ("NoneType is incomp" in message)
-    return " ".join(line.strip() for line in lines) + hint
+    return " ".join(" ".join(lines).split()) + hint
 
 
 def one_line(error: Exception, config_name: str = "config", arguments: Sequence[str] | None = None) -> str:

@@ -48,7 +48,7 @@ def print_help(config_name: str, arguments: Sequence[str], data_keys: Collection
 
     keys = {key: value for key, value in _values(config).items() if key.split(".")[0] not in {*chosen, "hydra"}}
     keys |= {"hydra.run.dir": _values(config.hydra.run)["dir"]}
-    keys |= {"hydra.sweep.dir": _values(config.hydra.sweep)["dir"]} if searches else {}
+    keys |= {"hydra.sweep.dir": _values(config.hydra.sweep)["dir"]}
     _print_keys(console, "Keys", "key=value", keys, comments)
     sections = {group: CONF / group / f"{choice}.yaml" for group, choice in reversed(chosen.items())}
     sections |= {"hydra.sweeper": CONF / "hydra/sweeper/study.yaml"} if searches else {}

@@ -3,7 +3,9 @@
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group, RenderableType
@@ -12,7 +14,7 @@ from rich.table import Table
 
 from fer_lightning.search.results import BEST, HPARAMS, TRIALS, best_trials
 from fer_lightning.search.space import hydra_text
-from fer_lightning.search.study import FOLDS, Study
+from fer_lightning.search.study import FOLDS, WORKER, Study
 
 UNITS = {"parameters": "{:,.0f} parameters", "latency": "{:.2f} ms", "seconds": "{:.0f} s", "macro_f1": "F1 {:.3f}"}
 MOST = 10
@@ -28,6 +30,14 @@ def opening(study: Study, folds: int) -> str:
         *(f"  {key} = {text}" for key, text in study.space.texts.items()),
     ]
     return "\n".join(lines + [f"{done} trials were begun before; going on"] * (done > 0))
+
+
+def workers_line(gpus: Sequence[str | None], folder: Path) -> str:
+    """How many worker processes run the trials, on which GPUs, and where they print to."""
+    names = [gpu for gpu in gpus if gpu is not None]
+    place = f"on GPU {', '.join(names)}" if names else "that share this machine's device"
+    shared = f" ({len(set(names))} GPUs, shared in turn)" if len(set(names)) < len(names) else ""
+    return f"{len(gpus)} workers {place}{shared}; what they print is in {folder}/worker-1.log to -{len(gpus)}.log"
 
 
 def ending(study: Study, number: int) -> str:
@@ -109,7 +119,8 @@ def score_of(trial: FrozenTrial, study: Study) -> str:
     kept = trial.user_attrs
     if trial.state != TrialState.COMPLETE:
         folds = " ".join(f"{fold['val/accuracy']:.1%}" for fold in kept.get(FOLDS, []))
-        return trial.state.name.lower() + f", folds {folds}" * bool(folds)
+        worker = kept.get(WORKER) if trial.state == TrialState.RUNNING else None
+        return trial.state.name.lower() + f" by worker {worker}" * bool(worker) + f", folds {folds}" * bool(folds)
     others = [
         UNITS.get(name, name + " {:.4g}").format(value)
         for name, value in zip(study.settings.objectives, trial.values, strict=True)

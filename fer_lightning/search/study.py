@@ -20,8 +20,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 DEFINITION = "search"
 """User attribute of the study: objectives, space and training settings."""
 
-ATTEMPTS, FIRST, HOST, FOLDS = "tries", "first", "host", "folds"
-"""User attributes of a trial: how often it was begun, names of the values given to it, its machine, folds' metrics."""
+ATTEMPTS, FIRST, HOST, WORKER, FOLDS = "tries", "first", "host", "worker", "folds"
+"""User attributes of a trial: how often it was begun, names of the values given to it, its machine, the number of its
+worker process there, folds' metrics."""
 
 FOLDER = "trial-{:04}"
 """A trial's folder in the sweep folder."""
@@ -136,6 +137,10 @@ class Study:
     def trials(self) -> list[FrozenTrial]:
         """All that were begun, by number."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+    def ended(self) -> list[FrozenTrial]:
+        """Those that are complete, pruned or failed."""
+        return [trial for trial in self.trials() if trial.state.is_finished()]
 
     def elsewhere(self) -> list[FrozenTrial]:
         """The trials that other processes are running."""

@@ -21,16 +21,18 @@ from torch.utils.benchmark import Timer
 
 from fer_lightning.files import write_json
 from fer_lightning.networks import build_network
+from fer_lightning.search.processes import this_worker
 from fer_lightning.search.results import write_hyperparameters
 from fer_lightning.search.samplers import BY_EPOCH, build_pruner
 from fer_lightning.search.storage import JOB_LOCK, open_storage
-from fer_lightning.search.study import FOLDS, HOST, OBJECTIVES, Outcome, open_trial
+from fer_lightning.search.study import FOLDS, HOST, OBJECTIVES, WORKER, Outcome, open_trial
 from fer_lightning.settings import SearchSettings, TrainSettings
 from fer_lightning.training.cross_validation import fold_metrics, open_shared_faces, summary
 from fer_lightning.training.history import History
 from fer_lightning.training.resume import METRICS
 
 THREADS = torch.get_num_threads()
+"""Of this process before any are shared: OMP_NUM_THREADS, or the cores."""
 
 
 def run_trial(compose: Callable[[], TrainSettings], search: SearchSettings, folder: Path) -> Outcome:
@@ -50,6 +52,7 @@ def run_trial(compose: Callable[[], TrainSettings], search: SearchSettings, fold
         trial = open_trial(study, storage, search.trial)
         locks.acquire(JOB_LOCK.format(trial.number))
         trial.set_user_attr(HOST, platform.node())
+        trial.set_user_attr(WORKER, worker.number if (worker := this_worker()) else None)
         return cross_validate_trial(settings, folder, trial, search)
     except Exception as error:
         if is_environment_error(error):
@@ -155,7 +158,10 @@ class ReportEpochs(Callback):
 
 
 class ShareThreads(Callback):
-    """Divides the CPU's threads by the trials that run on this machine, since threads beyond its cores are slow."""
+    """Divides the CPU's threads by the trials that run on this machine, since threads beyond its cores are slow.
+
+    The workers of one command have divided them among each other at their start.
+    """
 
     def __init__(self, trial: Trial):
         self.trial = trial
@@ -163,6 +169,7 @@ class ShareThreads(Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         running = self.trial.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         here = sum(other.user_attrs.get(HOST) == platform.node() for other in running)
-        torch.set_num_threads(max(1, THREADS // max(here, 1)))
+        workers = worker.siblings if (worker := this_worker()) else 1
+        torch.set_num_threads(max(1, THREADS * workers // max(here, workers)))
 
     on_train_start = on_train_epoch_start  # an epoch that is resumed has begun before

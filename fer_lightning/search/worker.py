@@ -1,4 +1,4 @@
-"""A worker: takes trials of the study until all are done, beside any other processes that do the same."""
+"""The search: takes trials of the study until all are done, or starts processes that do, and writes the results."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,13 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from fer_lightning.errors import InputError
 from fer_lightning.networks import build_network
 from fer_lightning.search.plots import draw_plots
+from fer_lightning.search.processes import assign_gpus, started, this_worker
 from fer_lightning.search.results import best_trials, write_best, write_trials
 from fer_lightning.search.samplers import build_pruner
-from fer_lightning.search.screen import ending, opening, overview, print_results, state
+from fer_lightning.search.screen import ending, opening, overview, print_results, state, workers_line
 from fer_lightning.search.space import Compose, Space, hydra_text
 from fer_lightning.search.storage import RESULTS
 from fer_lightning.search.study import FOLDER, HOST, Outcome, Study
-from fer_lightning.search.trial import is_environment_error
+from fer_lightning.search.trial import THREADS, is_environment_error
 from fer_lightning.settings import SearchSettings, TrainSettings
 from fer_lightning.signals import Stopped
 from fer_lightning.training.cross_validation import folds_of, open_shared_faces
@@ -42,29 +43,46 @@ def search(
     extremes: Sequence[TrainSettings],
     compose: Compose,
     launch: Launch,
+    command: Sequence[str],
 ) -> list[float]:
     """Run the study in `folder` until it has `n_trials`, with whatever other processes work on it; the best values.
 
-    extremes: the training settings at the ends of the space. Raises InputError before any training where the space or
-    the data do not allow the search, and later where the machine or the storage does not let it go on.
+    extremes: the training settings at the ends of the space. command: starts this search once more, as a worker. A
+    worker runs trials and returns no values. Raises InputError before any training where the space or the data do not
+    allow the search, and later where the machine, the storage or a worker does not let it go on.
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    check(settings, extremes)
+    if not this_worker():
+        check(settings, extremes)
     study = Study(folder, settings, space, extremes[0])
     table = Live(console=console, get_renderable=partial(overview, study), refresh_per_second=1, transient=True)
+    lost: list[str] = []
     try:
-        console.print(opening(study, extremes[0].cv.folds))
-        with table if console.is_terminal else nullcontext():
+        if this_worker():
             run_trials(study, launch, console)
+            return []
+        console.print(opening(study, extremes[0].cv.folds))
+        gpus = assign_gpus(settings, extremes[0].trainer, study.total - len(study.ended()))
+        if len(gpus) > 1:
+            console.print(workers_line(gpus, folder))
+        with table if console.is_terminal else nullcontext():
+            if len(gpus) > 1:
+                lost = run_workers(study, command, gpus, console)
+            else:
+                run_trials(study, launch, console)
         with study.locks.locked(RESULTS):
             write_trials(study)
             best = write_best(study, compose)
             draw_plots(study)
         print_results(console, study)
+        if len(study.ended()) < study.total:
+            raise InputError(f"{'; '.join(lost)}: {state(study)}. The same command goes on")
         if best is None:
             raise InputError(f"no trial of {study.name} is complete, so there is no best setting: see {folder}")
         if settings.refit:
             refit(study, best)
+        if lost:
+            raise InputError(f"{'; '.join(lost)}; the other workers have done all trials")
         return list(best_trials(study)[0].values)
     except (OSError, StorageInternalError, SQLAlchemyError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -100,6 +118,32 @@ def run_trials(study: Study, launch: Launch, console: Console) -> None:
             time.sleep(PAUSE)
         else:
             return
+
+
+def run_workers(study: Study, command: Sequence[str], gpus: Sequence[str | None], console: Console) -> list[str]:
+    """Have worker processes run the trials, and say how each trial ended; returns which workers failed, and how."""
+    shown = {trial.number for trial in study.ended()}
+    lost: dict[int, str] = {}
+    with started(command, gpus, max(1, THREADS // len(gpus)), study.folder) as workers:
+        try:
+            running = True
+            while running:
+                time.sleep(PAUSE)
+                running = any(worker.process.poll() is None for worker in workers)
+                for number in [trial.number for trial in study.ended() if trial.number not in shown]:
+                    shown.add(number)
+                    console.print(ending(study, number))
+                    if not console.is_terminal:
+                        console.print(f"  {state(study)}")
+                for worker in workers:
+                    if worker.number not in lost and (failure := worker.failure()):
+                        lost[worker.number] = f"worker {worker.number} ended by {failure}, see {worker.log}"
+                        lines = [f"worker {worker.number} ended by {failure}; its last lines:", *worker.last_lines()]
+                        console.print("\n  ".join(lines))
+        except Stopped:
+            console.print("stopping: the workers save their trials")
+            raise
+    return list(lost.values())
 
 
 def run_batch(study: Study, trials: Sequence[Trial], launch: Launch, console: Console) -> None:

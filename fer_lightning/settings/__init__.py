@@ -8,5 +8,5 @@ Imports nothing heavy and, of this package, only `errors` and `expressions`.
 from fer_lightning.settings.commands import *  # noqa: F403  (all public names, for `from fer_lightning.settings import`)
 from fer_lightning.settings.groups import *  # noqa: F403
 from fer_lightning.settings.saved import *  # noqa: F403
-from fer_lightning.settings.trainer import *  # noqa: F403
+from fer_lightning.settings.trainer_arguments import *  # noqa: F403
 from fer_lightning.settings.validation import *  # noqa: F403

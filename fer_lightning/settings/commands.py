@@ -23,7 +23,7 @@ from fer_lightning.settings.groups import (
     SyntheticData,
     Text,
 )
-from fer_lightning.settings.trainer import ONE_DEVICE, TrainerSettings
+from fer_lightning.settings.trainer_arguments import ONE_DEVICE, TrainerSettings
 from fer_lightning.settings.validation import IS_PATH, Settings, conflict, expected, number, whole
 
 
@@ -155,6 +155,10 @@ class VisualizeSettings(Settings):
 
 class SearchSettings(Settings):
     n_trials: Annotated[int, whole(1)]
+    workers: Annotated[
+        int | Literal["auto"],
+        expected("auto or a whole number of 1 or more", lambda value: value == "auto" or value >= 1),
+    ]
     jobs: Annotated[int, whole(1)]
     objectives: Annotated[
         list[Literal["accuracy", "macro_f1", "loss", "parameters", "latency", "seconds"]], Field(min_length=1)
@@ -173,6 +177,10 @@ class SearchSettings(Settings):
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:
+        if self.jobs > 1 and self.workers not in ("auto", 1):
+            raise conflict(
+                f"workers={self.workers}: each takes one trial at a time; with hydra.sweeper.jobs leave it at auto"
+            )
         several, score = len(self.objectives) > 1, self.objectives[0] in ("accuracy", "macro_f1", "loss")
         if several and self.pruner != "none":
             raise conflict("objectives: pruning needs a single objective; add hydra.sweeper.pruner=none")

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from fer_lightning.errors import InputError
 from fer_lightning.settings.commands import TrainSettings
-from fer_lightning.settings.trainer import WITHOUT_EFFECT
+from fer_lightning.settings.trainer_arguments import WITHOUT_EFFECT
 from fer_lightning.settings.validation import UNIONS, S, Settings, dump, flatten, parse
 
 _PACKAGE = Path(__file__).resolve().parents[1]

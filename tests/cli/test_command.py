@@ -153,6 +153,7 @@ COMMANDS = {
     "fer": (DOOR, [], 0, "Train, compare and use networks"),
     "fer config": (DOOR, ["config", "model=fc", "seed=7"], 0, "data:\n"),
     "fer config refused": (DOOR, ["config", "seed=-7"], 2, "error: seed=-7: expected a whole number"),
+    "fer config of several": (DOOR, ["config", "-m", "seed=0,1"], 2, "error: -m: the settings of one run are shown;"),
     "fer train": (DOOR, ["train", "seed=-7"], 2, "error: seed=-7: expected a whole number"),
     "fer nothing": (DOOR, ["trian"], 2, "error: trian: no such command. Did you mean train? Commands: train, evaluate"),
     **{kind: ("fer_lightning.train", words, 2, f"error: {said}") for kind, (words, said) in REFUSED.items()},

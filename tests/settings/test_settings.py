@@ -276,6 +276,7 @@ RANGES: dict[str, dict[str, tuple[list[Any], list[Any], str]]] = {
     },
     "search": {
         "n_trials": FROM_1,
+        "workers": ([0, -1, 1.5, "all", True, None], ["auto", 1, 8], "auto or a whole number of 1 or more"),
         "jobs": FROM_1,
         "objectives": ([[], ["f1"], "loss", None], [["loss"], ["macro_f1"]], ""),
         "sampler": (

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,14 +42,23 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check the settings and the space, then search; torch is imported in between."""
+        from fer_lightning.search.processes import require_one_process, stop_with_parent, this_worker
+
+        if this_worker():
+            stop_with_parent()
         folder, settings = Path(self.config.hydra.sweep.dir).absolute(), search_settings(self.config.hydra)
+        launcher = self.config.hydra.runtime.choices["hydra/launcher"]
+        settings = require_one_process(settings, launcher if launcher != "basic" else None)
         space = read_space(settings.params, arguments, self.loader)
         extremes = space.check(settings, self.compose)
+        from fer_lightning.search.space import hydra_text
         from fer_lightning.search.worker import search
 
         logging.getLogger("hydra").setLevel(logging.WARNING)  # "Launching 1 jobs locally", before each trial
+        words = [*sys.argv[1:], f"hydra.sweep.dir={hydra_text(str(folder))}"]  # which may hold the time of day
+        command = [sys.executable, "-m", "fer_lightning.train", *words]
         try:
-            return search(folder, settings, space, extremes, self.compose, self.launch)
+            return search(folder, settings, space, extremes, self.compose, self.launch, command)
         except Stopped as stopped:
             stopped.advice = f"the same command goes on with the study in {folder}"
             raise
