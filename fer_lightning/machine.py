@@ -10,7 +10,7 @@ from typing import Any
 
 from fer_lightning import __version__
 
-PACKAGES = ("torch", "lightning", "numpy")
+PACKAGES = ("lightning", "numpy")
 
 
 def provenance(device: str, precision: str) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def provenance(device: str, precision: str) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
         "precision": precision,
     }
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}  # with +cpu or +cu130
+    versions |= {name: version(name) for name in PACKAGES}
     versions["fer_lightning"] = __version__
     return {"machine": machine, "versions": versions, "commit": commit()}
 

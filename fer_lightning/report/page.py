@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
@@ -28,6 +27,7 @@ from fer_lightning.files import temporary_beside
 from fer_lightning.report import comparisons, pictures
 from fer_lightning.report.charts import curves, svg
 from fer_lightning.report.experiments import Experiments, gather
+from fer_lightning.templates import environment
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "figures"
 """The files of a report, and the folder of the PNG files that the Markdown links to."""
@@ -79,15 +79,9 @@ def markdown(experiments: Experiments) -> tuple[str, dict[str, bytes]]:
 
 def _render(template: str, experiments: Experiments, **names: Any) -> str:
     """Render a template. HTML escapes what is inserted; an undefined name raises."""
-    environment = Environment(
-        loader=PackageLoader("fer_lightning.report"),
-        autoescape=template.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = environment("fer_lightning.report", autoescape=template.endswith(".html"))
     functions = (accuracy_of, confused_pairs, curves, mean_and_sd, row_shares, title_of)
-    environment.filters |= {function.__name__: function for function in functions} | {
+    templates.filters |= {function.__name__: function for function in functions} | {
         "base64": lambda content: base64.b64encode(content).decode(),
         "by_labels": _by_labels,
         "code": _code,
@@ -96,9 +90,7 @@ def _render(template: str, experiments: Experiments, **names: Any) -> str:
         "svg": lambda figure, name: Markup(svg(figure, name)),
     }
     modules = {"comparisons": comparisons, "pictures": pictures}
-    return environment.get_template(template).render(
-        experiments=experiments, expressions=EXPRESSIONS, **modules, **names
-    )
+    return templates.get_template(template).render(experiments=experiments, expressions=EXPRESSIONS, **modules, **names)
 
 
 def _by_labels(records: Sequence[Any]) -> list[tuple[list[Any], str]]:

@@ -6,13 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fer_lightning.errors import InputError, near_misses
 from fer_lightning.files import write_atomic
 from fer_lightning.results.claims import claims, difference_interval
 from fer_lightning.results.plan import DATA, Plan, commands, read_plan
 from fer_lightning.results.record import read_results
+from fer_lightning.templates import environment
 
 PAGE = "RESULTS.md"
 SPLITS = {"val": "PublicTest", "test": "PrivateTest"}
@@ -77,14 +76,8 @@ def duration(minutes: float) -> str:
 
 
 def _render(template: str, plan: Plan) -> str:
-    environment = Environment(
-        loader=PackageLoader("fer_lightning.results"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {function.__name__: function for function in (percent, between, number, duration)}
+    templates = environment("fer_lightning.results")
+    templates.filters |= {function.__name__: function for function in (percent, between, number, duration)}
     names: dict[str, Any] = {"splits": SPLITS, "data": DATA, "commands": commands, "gap": difference_interval}
-    text = environment.get_template(template).render(plan=plan, claims=claims(plan), **names)
+    text = templates.get_template(template).render(plan=plan, claims=claims(plan), **names)
     return re.sub(r"\n{3,}", "\n\n", text)

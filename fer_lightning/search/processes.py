@@ -25,9 +25,6 @@ THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 PATIENCE = 30.0
 """Seconds after which a worker that was asked to stop is killed. Saving takes at most signals.GRACE_SECONDS."""
 
-COUNTS_OF_COPIES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-"""Set by torchrun and by srun: how many processes of this command they started."""
-
 
 class Worker(NamedTuple):
     """number: from 1. siblings: how many workers the command started, this one counted."""
@@ -57,18 +54,17 @@ def visible_gpus() -> list[str]:
 
 
 def require_one_process(settings: SearchSettings, launcher: str | None) -> SearchSettings:
-    """The settings with `workers` as it may be here: 1 where something else runs processes side by side.
+    """The settings with `workers` as it may be here: 1 where a launcher runs jobs side by side.
 
     launcher: Hydra's, None for the basic one, which runs jobs in this process. Raises InputError for a number of
-    workers beside a launcher, torchrun or srun with several tasks.
+    workers beside a launcher.
     """
-    copies = [name for name in COUNTS_OF_COPIES if int(os.environ.get(name) or 1) > 1]
-    if not (launcher or copies or settings.jobs > 1):
+    if not (launcher or settings.jobs > 1):
         return settings
     if settings.workers not in ("auto", 1):
-        cause = f"hydra/launcher={launcher}" if launcher else f"{copies[0]}={os.environ[copies[0]]}"
         raise InputError(
-            f"hydra.sweeper.workers={settings.workers}: {cause} runs processes side by side already; leave it at auto"
+            f"hydra.sweeper.workers={settings.workers}: hydra/launcher={launcher} runs processes side by side already; "
+            "leave it at auto"
         )
     return settings.model_copy(update={"workers": 1})
 

@@ -28,6 +28,7 @@ from fer_lightning.settings import SearchSettings, TrainSettings
 from fer_lightning.signals import Stopped
 from fer_lightning.training.cross_validation import folds_of, open_shared_faces
 from fer_lightning.training.fit import fit
+from fer_lightning.training.trainer import require_started_processes
 
 Launch: TypeAlias = Callable[[Sequence[list[str]], int], Sequence[Outcome]]
 """Runs jobs by their overrides, the first of that number, and returns how each trial ended."""
@@ -53,6 +54,7 @@ def search(
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not this_worker():
+        require_started_processes(extremes[0].trainer)
         check(settings, extremes)
     study = Study(folder, settings, space, extremes[0])
     table = Live(console=console, get_renderable=partial(overview, study), refresh_per_second=1, transient=True)

@@ -17,16 +17,13 @@ from fer_lightning.data.faces import SPLITS, TRAIN, VAL
 from fer_lightning.data.ferplus import unprefixed
 from fer_lightning.errors import InputError
 from fer_lightning.networks.weight_files import read_checkpoint
-from fer_lightning.settings import MAY_CHANGE, TrainSettings, require_same, restore
+from fer_lightning.settings import MAY_CHANGE, OPEN_ENDED, TrainSettings, require_same, restore
 from fer_lightning.training.checkpoints import LAST
 from fer_lightning.training.classifiers import ExpressionClassifier, batches_of, classifier_of
 
 METRICS = "metrics.json"
 
 MAY_CHANGE_IN_A_RUN = MAY_CHANGE | {"trainer.max_epochs"}
-
-OPEN_ENDED = ("constant", "plateau")
-"""Schedules that do not depend on the number of epochs."""
 
 KEY = "unfinished_epoch"
 """Key of a checkpoint that was made within an epoch."""

@@ -5,9 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from fer_lightning.expressions import EXPRESSIONS
+from fer_lightning.templates import environment
 from fer_lightning.weights import bundled
 
 WORDS = ("limits", "licences", "regulation")
@@ -35,16 +36,10 @@ def model_card(card: dict[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("fer_lightning.weights"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    environment.filters["between"] = lambda bounds: f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
-    environment.filters["grouped"] = lambda number: f"{number:,}"
-    environment.filters["minutes"] = lambda seconds: f"{seconds / 60:.0f} min"
-    environment.filters["megabytes"] = lambda size: f"{size / 1e6:.1f} MB"
-    return environment
+    made = environment("fer_lightning.weights")
+    made.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    made.filters["between"] = lambda bounds: f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+    made.filters["grouped"] = lambda number: f"{number:,}"
+    made.filters["minutes"] = lambda seconds: f"{seconds / 60:.0f} min"
+    made.filters["megabytes"] = lambda size: f"{size / 1e6:.1f} MB"
+    return made

@@ -121,8 +121,9 @@ def test_three_gpus_are_three_children_of_the_search(gpus, train, tmp_path, monk
     [
         (["hydra/launcher=submitit_local"], {}, "workers=2: hydra/launcher=submitit_local runs processes side by side"),
         (["hydra.sweeper.jobs=2"], {}, "hydra.sweeper.workers=2: each takes one trial at a time"),
-        ([], {"WORLD_SIZE": "2"}, "hydra.sweeper.workers=2: WORLD_SIZE=2 runs processes side by side"),
-        ([], {"SLURM_STEP_NUM_TASKS": "4"}, "workers=2: SLURM_STEP_NUM_TASKS=4 runs processes side by side"),
+        ([], {"WORLD_SIZE": "2"}, "2 processes were started (torchrun or srun)"),
+        ([], {"SLURM_STEP_NUM_TASKS": "4"}, "4 processes were started (torchrun or srun)"),
+        (["hydra.sweeper.workers=auto"], {"WORLD_SIZE": "2"}, "2 processes were started (torchrun or srun)"),
     ],
 )
 def test_workers_are_refused_beside_another_way_of_several_processes(
@@ -132,20 +133,19 @@ def test_workers_are_refused_beside_another_way_of_several_processes(
         monkeypatch.setenv(name, value)
     if "hydra/launcher=submitit_local" in words:
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the launcher is not installed")
-    result = train(*QUICK, *words, *in_folder(tmp_path / "sweep", 4), "hydra.sweeper.workers=2")
+    several = [] if "hydra.sweeper.workers=auto" in words else ["hydra.sweeper.workers=2"]
+    result = train(*QUICK, *words, *in_folder(tmp_path / "sweep", 4), *several)
     assert result.code == 2
     assert said in result.err
     assert len(result.err.strip().splitlines()) == 1
     assert not (tmp_path / "sweep").exists()
 
 
-def test_auto_is_one_process_beside_another_way_of_several(search_settings, monkeypatch):
+def test_auto_is_one_process_beside_a_launcher(search_settings):
     settings = search_settings()
     assert processes.require_one_process(settings, None).workers == "auto"
     assert processes.require_one_process(settings, "ray").workers == 1
     assert processes.require_one_process(search_settings(jobs=2), None).workers == 1
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert processes.require_one_process(settings, None).workers == 1
 
 
 def test_a_worker_that_fails_is_told_with_its_last_lines(tmp_path):
