@@ -103,11 +103,10 @@ class Batches:
         done = self.done if self.augment else 0
         for number in range(len(self)):
             chosen = rows[number * self.batch_size : (number + 1) * self.batch_size]
-            batch = (
-                self._augmented(chosen, self.augment, random).share(self.rank, self.world)
-                if self.augment
-                else (self._plain(chosen))
-            )
+            if self.augment:
+                batch = self._augmented(chosen, self.augment, random).share(self.rank, self.world)
+            else:
+                batch = self._plain(chosen)
             if number >= done:  # earlier ones are drawn all the same, so that the later ones are what they would be
                 self.done = number + 1
                 yield batch
