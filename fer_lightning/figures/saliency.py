@@ -7,11 +7,15 @@ from torch.nn import functional as F
 from fer_lightning.figures.activations import record_outputs, require_layer
 
 
-def grad_cam(network: nn.Module, faces: Tensor, targets: Tensor, layer: str | None = None) -> Tensor:
+def grad_cam(
+    network: nn.Module, faces: Tensor, targets: Tensor, layer: str | None = None, elementwise: bool = False
+) -> Tensor:
     """Grad-CAM of a conv layer (the last by default): (B, H, W), the faces' size, 0 or more.
 
     The ReLU of the weighted sum of the activation maps, enlarged bilinearly; a map's weight is the mean over all places
     of the gradient of the target's logit, taken before the map's own ReLU (Selvaraju et al., ICCV 2017, eq. 1 and 2).
+    elementwise: each place has its own gradient as weight (HiResCAM, Draelos & Carin, arXiv 2011.08891). In networks
+    that flatten their maps the mean may be negative for all maps that are active, so that plain Grad-CAM is 0.
     faces: grey (B, 1, 48, 48), 0 to 255; targets: (B,) labels. Raises InputError for a layer that does not exist.
     """
     layer = require_layer(network, layer)
@@ -20,7 +24,9 @@ def grad_cam(network: nn.Module, faces: Tensor, targets: Tensor, layer: str | No
         logits = network(faces.detach().float().requires_grad_())
         chosen = logits.gather(1, targets[:, None].to(logits.device)).sum()
         (gradients,) = torch.autograd.grad(chosen, outputs[layer])
-    maps, weights = outputs[layer].detach().float().relu(), gradients.float().mean(dim=(2, 3), keepdim=True)
+    maps, weights = outputs[layer].detach().float().relu(), gradients.float()
+    if not elementwise:
+        weights = weights.mean(dim=(2, 3), keepdim=True)
     heat = (maps * weights).sum(dim=1, keepdim=True).relu()
     return F.interpolate(heat, size=faces.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
 

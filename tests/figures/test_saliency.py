@@ -80,3 +80,27 @@ def test_mean_grad_cam_is_the_mean_of_the_single_ones_and_black_without_faces(ma
     torch.testing.assert_close(means[2], own.float().mean(dim=0))
     assert counts == [0, 0, 3, 0, 0, 1, 0]
     assert float(heat[0].max()) == 0
+
+
+def test_elementwise_grad_cam_shares_the_logit_out_among_the_places():
+    torch.manual_seed(2)
+    conv, last = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 12 * 12, 7)
+    nn.init.uniform_(conv.weight, 0, 1)
+    nn.init.uniform_(last.weight, 0, 1)  # every share is positive, so that the ReLU hides nothing
+    network = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), last)
+    pictures, targets = torch.rand(3, 1, 12, 12) + 0.5, torch.tensor([0, 3, 6])
+    found = grad_cam(network, pictures, targets, elementwise=True)
+    logits = network(pictures).gather(1, targets[:, None])[:, 0] - last.bias[targets]
+    torch.testing.assert_close(found.sum(dim=(1, 2)), logits.detach())  # Draelos & Carin 2020, sec. 3.3
+
+
+def test_elementwise_grad_cam_finds_what_the_mean_of_the_gradients_hides():
+    conv, last = nn.Conv2d(1, 1, 1, bias=False), nn.Linear(16, 1)
+    nn.init.ones_(conv.weight)
+    last.weight.data = torch.full((1, 16), -1.0)
+    last.weight.data[0, 5] = 2.0  # one place speaks for the class, all others against it
+    network = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), last)
+    picture, target = torch.ones(1, 1, 4, 4), torch.tensor([0])
+    assert float(grad_cam(network, picture, target).max()) == 0
+    heat = grad_cam(network, picture, target, elementwise=True)
+    assert heat.nonzero().tolist() == [[0, 1, 1]]
