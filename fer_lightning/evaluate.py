@@ -76,9 +76,11 @@ def main(settings: EvaluateSettings, invocation: Invocation) -> None:
 
 def notes(settings: EvaluateSettings, ensemble: "Ensemble", faces: "CachedFaces", sizes: dict[str, int]) -> list[str]:
     """What a reader of the metrics should know and cannot see in them. sizes: images of each split."""
-    from fer_lightning.data.faces import VAL
+    from fer_lightning.data.copy_notes import repeated_notes
+    from fer_lightning.data.faces import TRAIN, VAL
     from fer_lightning.data.fer2013 import OFFICIAL_COUNTS
     from fer_lightning.data.ferplus import title_of
+    from fer_lightning.data.sources import cached_near_pairs
     from fer_lightning.expressions import EXPRESSIONS
 
     data, fit = settings.data.name, settings.temperature == "val"
@@ -91,6 +93,8 @@ def notes(settings: EvaluateSettings, ensemble: "Ensemble", faces: "CachedFaces"
         lines.append("There is no val, so no temperature was fitted.")
     if settings.split != "train" and not sizes["train"]:
         lines.append("There is no train, so images that also stand in train could not be left out.")
+    if settings.split != "train":
+        lines += repeated_notes(faces, faces.rows(TRAIN), cached_near_pairs(faces), [settings.split])
     return lines
 
 

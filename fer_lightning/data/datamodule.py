@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fer_lightning.data.copy_notes import near_copies_that_remain, repeated_notes
 from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, unique_training_rows
 from fer_lightning.data.loader import Batches, FaceTensors
 from fer_lightning.data.soft_labels import soft_targets
-from fer_lightning.data.sources import CachedFaces, cached_hog, open_faces
+from fer_lightning.data.sources import CachedFaces, cached_hog, cached_near_pairs, open_faces
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.settings import AugmentSettings, DataSettings
@@ -61,8 +62,10 @@ class FaceDataModule(lightning.LightningDataModule):
             self.notes += (
                 f"data.unique: {len(self.rows[TRAIN]) - len(kept):,} of {len(self.rows[TRAIN]):,} training images are "
                 f"left out: {held_out:,} copies of val or test images, {repeated:,} further copies.",
+                near_copies_that_remain(faces, kept, cached_near_pairs(faces)),
             )
             self.rows[TRAIN] = torch.from_numpy(kept)
+        self.notes += tuple(repeated_notes(faces, self.rows[TRAIN].numpy()))
         if self.settings.soft_labels:
             rows = self.rows[TRAIN].numpy()
             targets, note = soft_targets(faces, rows, self.settings.soft_labels, self.settings.soft_weight)

@@ -18,6 +18,7 @@ from fer_lightning.data.faces import Faces, content_checksum
 from fer_lightning.data.fer2013 import fer2013_path, require_official_counts
 from fer_lightning.data.ferplus import relabel
 from fer_lightning.data.ferplus_folders import read_ferplus_folders
+from fer_lightning.data.near_copies import NEAR, VERSION, near_pairs
 from fer_lightning.data.reader import read_faces
 from fer_lightning.errors import InputError
 from fer_lightning.hog import hog, hog_length
@@ -131,6 +132,26 @@ def cached_hog(faces: CachedFaces, settings: HogSettings) -> np.ndarray:
 
     name = "-".join(["hog", *(str(values[key]) for key in sorted(values))])
     return cached_arrays(faces.folder / name, faces.fingerprint, build)["hog"]
+
+
+def cached_near_pairs(faces: CachedFaces) -> np.ndarray:
+    """Pairs of copy groups whose images are near copies, (P, 2) int32, by way of the cache.
+
+    36,000 images take a few seconds the first time. A cache that cannot be written does without.
+    """
+    if faces.whole is not None:
+        return cached_near_pairs(faces.whole)
+
+    def build() -> Arrays:
+        groups, first = np.unique(faces.copy_groups, return_index=True)
+        log.info("comparing %s images, to find near copies; this is done once", f"{len(groups):,}")
+        pairs = near_pairs(np.ascontiguousarray(faces.images[first]), NEAR).pairs
+        return {"pairs": groups[pairs].astype(np.int32)}
+
+    try:
+        return cached_arrays(faces.folder / f"near-{NEAR:g}-{VERSION}", faces.fingerprint, build)["pairs"]
+    except InputError:
+        return build()["pairs"]
 
 
 def source_fingerprint(path: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest, norm
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,19 +16,19 @@ from torch.nn import functional as F
 def classification_metrics(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """Accuracy, F1, balanced accuracy, confusion matrix (rows true), and precision, recall and F1 by class name.
 
-    labels, predicted: (N,) integers below `len(names)`. A ratio with denominator 0 is 0. Macro F1 is the mean over the
-    classes that occur in either array, balanced accuracy the mean recall of those that occur in labels.
+    labels, predicted: (N,) integers below `len(names)`. A ratio with denominator 0 is 0. Macro F1 and balanced accuracy
+    are the means of F1 and recall over the classes that occur in labels.
     """
     classes, correct = range(len(names)), int((labels == predicted).sum())
     by_class = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
-    _, recall, _, n = by_class
+    _, recall, f1, n = by_class
     rows = zip(*(values.tolist() for values in by_class), strict=True)
     return {
         "n": len(labels),
         "accuracy": correct / len(labels),
         "accuracy_ci95": list(wilson_interval(correct, len(labels))),
         "interval": "Wilson score interval",
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        "macro_f1": float(f1[n > 0].mean()),
         "balanced_accuracy": float(recall[n > 0].mean()),
         "per_class": {
             name: dict(zip(("precision", "recall", "f1", "n"), row, strict=True))

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_lightning.data.faces import SPLITS, TRAIN, Faces, have_copies
+from fer_lightning.data.faces import SPLITS, TRAIN, have_copies
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
+from fer_lightning.data.near_copies import have_near_copies
+from fer_lightning.data.sources import CachedFaces, cached_near_pairs
 from fer_lightning.errors import InputError
 from fer_lightning.evaluation.inference import Ensemble
 from fer_lightning.evaluation.metrics import (
@@ -30,13 +32,14 @@ EVALUATION, PREDICTIONS, CONFUSION = "evaluation.json", "predictions.npz", "conf
 """The files of an evaluation. predictions.npz: `labels` (n,) and `probabilities` (n, 7), in the order of the images."""
 
 MEASURED = {
-    "accuracy", "accuracy_ci95", "accuracy_unique", "accuracy_unique_mirrored", "macro_f1", "balanced_accuracy",
-    "per_class", "ece", "ece_with_temperature", "confusion_matrix", "members", "over_members", "mcnemar",
+    "accuracy", "accuracy_ci95", "accuracy_unique", "accuracy_unique_mirrored", "accuracy_unique_near", "macro_f1",
+    "balanced_accuracy", "per_class", "ece", "ece_with_temperature", "confusion_matrix", "members", "over_members",
+    "mcnemar",
 }  # fmt: skip
 """Keys that begin with `ferplus-` in an evaluation.json of FER+."""
 
 
-def split_metrics(faces: Faces, split: int, probabilities: Tensor, temperature: float | None) -> dict[str, Any]:
+def split_metrics(faces: CachedFaces, split: int, probabilities: Tensor, temperature: float | None) -> dict[str, Any]:
     """The metrics of evaluation.json. probabilities: (n, 7), in the order of `faces.rows(split)`.
 
     temperature: of `ece_with_temperature`, or None. images_sha256: checksum of the split's images and labels in order.
@@ -56,23 +59,26 @@ def split_metrics(faces: Faces, split: int, probabilities: Tensor, temperature: 
     }
 
 
-def accuracy_without_copies(faces: Faces, split: int, correct: np.ndarray) -> dict[str, Any]:
-    """Accuracy on the images without an exact copy in train, and on those without an exact or mirrored one.
+def accuracy_without_copies(faces: CachedFaces, split: int, correct: np.ndarray) -> dict[str, Any]:
+    """Accuracy on the images without an exact copy in train, on those without a mirrored one too, then a near one too.
 
-    correct: (n,) bool. None for the training split itself, and where the source has no train.
+    n_near_copies: images with a copy of any of these kinds in train, as audit.json counts them. correct: (n,) bool.
+    None for the training split itself, and where the source has no train.
     """
-    train = faces.images[faces.rows(TRAIN)]
+    kinds = ("unique", "unique_mirrored", "unique_near")
+    train, own = faces.rows(TRAIN), faces.rows(split)
     if split == TRAIN or not len(train):
-        return dict.fromkeys(("accuracy_unique", "n_unique", "accuracy_unique_mirrored", "n_unique_mirrored"))
+        return dict.fromkeys([f"{what}_{kind}" for kind in kinds for what in ("accuracy", "n")] + ["n_near_copies"])
+    exact, mirrored = have_copies(faces.images[own], faces.images[train])
+    near = have_near_copies(faces.copy_groups[own], faces.copy_groups[train], cached_near_pairs(faces))
     metrics: dict[str, Any] = {}
-    exact, mirrored = have_copies(faces.images[faces.rows(split)], train)
-    for name, copied in (("unique", exact), ("unique_mirrored", mirrored)):
+    for kind, copied in zip(kinds, (exact, mirrored, near), strict=True):
         rest = correct[~copied]
-        metrics |= {f"accuracy_{name}": float(rest.mean()) if len(rest) else None, f"n_{name}": len(rest)}
-    return metrics
+        metrics |= {f"accuracy_{kind}": float(rest.mean()) if len(rest) else None, f"n_{kind}": len(rest)}
+    return metrics | {"n_near_copies": int(near.sum())}
 
 
-def member_metrics(ensemble: Ensemble, faces: Faces, split: int, probabilities: Tensor) -> dict[str, Any]:
+def member_metrics(ensemble: Ensemble, faces: CachedFaces, split: int, probabilities: Tensor) -> dict[str, Any]:
     """Metrics of each member, their mean and standard deviation. probabilities: (members, n, 7)."""
     keys = ("accuracy", "accuracy_unique", "macro_f1", "balanced_accuracy", "ece")
     rows: list[dict[str, Any]] = []

@@ -13,7 +13,8 @@ def print_evaluation(console: Console, evaluation: dict[str, Any]) -> None:
     console.print(_overall(evaluation))
     table = Table("", *("precision", "recall", "F1", "images"), title="By expression", title_justify="left")
     for name, row in evaluation["per_class"].items():
-        table.add_row(name, f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}", f"{row['n']:,}")
+        scores = (f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}") if row["n"] else ("-",) * 3
+        table.add_row(name, *scores, f"{row['n']:,}")
     console.print(table)
     if "members" in evaluation:
         console.print(_members(evaluation))
@@ -27,10 +28,18 @@ def _overall(evaluation: dict[str, Any]) -> Table:
     table = Table(title=title + _augmentation(evaluation["tta"]), title_justify="left", show_header=False)
     task = f"{data} " if evaluation["data"] == NAME else ""
     table.add_row(f"{task}accuracy", f"{evaluation['accuracy']:.2%}", f"{low:.2%} to {high:.2%} (95 %, Wilson)")
-    for name, without in (("unique", "copies of train"), ("unique_mirrored", "mirrored ones too")):
+    kinds = {"unique": "copies of train", "unique_mirrored": "mirrored ones too", "unique_near": "near ones too"}
+    before = None
+    for name, without in kinds.items():
         accuracy, n = evaluation[f"accuracy_{name}"], evaluation[f"n_{name}"]
-        if accuracy is not None and (name == "unique" or n != evaluation["n_unique"]):
-            table.add_row(f"  without {without}", f"{accuracy:.2%}", f"{n:,} images")
+        if n is not None and n != before:
+            table.add_row(
+                f"  without {without}", "none is left" if accuracy is None else f"{accuracy:.2%}", f"{n:,} images"
+            )
+        before = n
+    if evaluation["n_near_copies"]:
+        of_all = f"of {evaluation['n']:,} images, exact and mirrored ones included"
+        table.add_row("near copies of train", f"{evaluation['n_near_copies']:,}", of_all)
     table.add_row(f"{task}macro F1", f"{evaluation['macro_f1']:.4f}", "")
     table.add_row(f"{task}balanced accuracy", f"{evaluation['balanced_accuracy']:.2%}", "mean recall")
     table.add_row("calibration error", f"{evaluation['ece']:.4f}", "ECE, 15 bins")

@@ -1,6 +1,6 @@
 """ExpressionClassifier: the LightningModule around a network, with loss, metrics, optimiser and schedule."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import LightningModule, Trainer
@@ -19,6 +19,14 @@ from fer_lightning.training.optimizers import SCHEDULES, build_optimizer
 CLASSES = len(EXPRESSIONS)
 
 
+class MacroF1(MulticlassF1Score):
+    """The mean of the F1 of those classes that occur in the labels; torchmetrics' own counts predicted ones too."""
+
+    def compute(self) -> Tensor:
+        f1: Tensor = super().compute()
+        return f1[cast(Tensor, self.tp) + cast(Tensor, self.fn) > 0].mean()
+
+
 class ExpressionClassifier(LightningModule):
     """Trains `network`; the settings that rebuild the network are saved in the checkpoint as hyper-parameters."""
 
@@ -34,7 +42,7 @@ class ExpressionClassifier(LightningModule):
         self.val_metrics = MetricCollection(
             {
                 "val/accuracy": MulticlassAccuracy(CLASSES, average="micro"),
-                "val/macro_f1": MulticlassF1Score(CLASSES, average="macro"),
+                "val/macro_f1": MacroF1(CLASSES, average="none"),
             }
         )
         self.val_confusion = MulticlassConfusionMatrix(CLASSES)

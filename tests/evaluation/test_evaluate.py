@@ -83,9 +83,10 @@ def test_an_evaluation_agrees_with_the_training_run_and_with_sklearn(run, evalua
 def test_evaluation_json_has_its_keys(evaluated):
     found = json.loads(evaluated.read_text())
     expected = """model data tta split n accuracy accuracy_ci95 interval macro_f1 balanced_accuracy per_class
-        confusion_matrix accuracy_unique n_unique accuracy_unique_mirrored n_unique_mirrored ece temperature
-        ece_with_temperature images_sha256 temperature_fitted_on checkpoint checkpoint_sha256 trained_on data_path
-        data_fingerprint notes command seconds"""
+        confusion_matrix accuracy_unique n_unique accuracy_unique_mirrored n_unique_mirrored
+        accuracy_unique_near n_unique_near n_near_copies ece temperature ece_with_temperature images_sha256
+        temperature_fitted_on checkpoint checkpoint_sha256 trained_on data_path data_fingerprint notes command
+        seconds"""
     assert set(found) == set(expected.split())
     assert set(found["per_class"]["happy"]) == {"precision", "recall", "f1", "n"}
     assert (found["trained_on"], found["data"], found["tta"]) == ("synthetic", "synthetic", "none")
@@ -180,6 +181,26 @@ def test_copies_of_training_images_are_left_out_mirrored_ones_counted_apart(tmp_
     assert found["accuracy_unique"] == pytest.approx(correct[1:].mean())
     assert found["accuracy_unique_mirrored"] == pytest.approx(correct[2:].mean())
     assert any("val is not PublicTest" in note for note in found["notes"])
+    assert (found["n_unique_near"], found["n_near_copies"]) == (12, 2)
+
+
+def test_near_copies_of_train_are_counted_and_much_of_them_is_said(tmp_path, evaluate, checkpoint):
+    made = in_csv_order(pictures(seed=1, counts=(4, 2, 0)))
+    for place in range(28, 42):
+        pixels = made[place - 28].pixels * 0.6 + 20
+        made[place] = made[place]._replace(jpeg=encoded(pixels[:, :: 1 - 2 * (place % 2)].astype(np.uint8), "PNG"))
+    (tmp_path / "changed.csv").write_text(csv_text(made))
+    data = ("data=fer2013", f"data.path={tmp_path / 'changed.csv'}", "data.check_counts=false")
+    ended = evaluate(f"checkpoint={checkpoint('conv0')}", *data, f"hydra.run.dir={tmp_path / 'out'}")
+    assert ended.code == 0, ended.err
+    found = content(tmp_path / "out")
+    assert (found["n"], found["n_unique"], found["n_near_copies"], found["n_unique_near"]) == (14, 14, 14, 0)
+    assert found["accuracy_unique"] == found["accuracy"]
+    assert found["accuracy_unique_near"] is None
+    assert "near copies of train" in ended.out
+    assert any(
+        note.startswith("Of 14 images of val, 14 stand in train too (copies, changed") for note in found["notes"]
+    )
 
 
 def test_a_source_without_the_split_is_refused_with_what_it_holds(evaluate, checkpoint, leaky):

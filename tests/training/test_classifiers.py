@@ -6,12 +6,13 @@ import pytest
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, LambdaCallback
+from sklearn.metrics import f1_score
 from tiny_runs import FC, run_fit, settings_from
 from torch import Tensor
 from torch.nn import functional as F
 
 from fer_lightning.data.datamodule import FaceDataModule
-from fer_lightning.training.classifiers import ExpressionClassifier
+from fer_lightning.training.classifiers import ExpressionClassifier, MacroF1
 from fer_lightning.training.fit import prepare
 
 
@@ -101,3 +102,24 @@ def test_a_plateau_schedule_follows_the_validation_loss_as_torchs_own(tmp_path):
         expected.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx(expected)
     assert rates[-1] < 1.0
+
+
+def test_macro_f1_is_over_the_expressions_that_the_labels_hold():
+    generator = torch.Generator().manual_seed(0)
+    labels, scores = torch.randint(0, 5, (80,), generator=generator), torch.rand((80, 7), generator=generator)
+    metric = MacroF1(7, average="none")
+    for part in (slice(0, 30), slice(30, 80)):
+        metric.update(scores[part], labels[part])
+    predicted = scores.argmax(dim=1)
+    assert set(predicted.tolist()) == set(range(7))  # two are predicted that do not occur
+    expected = f1_score(labels, predicted, labels=labels.unique(), average="macro")
+    assert float(metric.compute()) == pytest.approx(expected)
+
+
+def test_class_weights_are_finite_and_zero_for_an_expression_without_images():
+    classifier = ExpressionClassifier(settings_from(*FC))
+    classifier.set_class_weights(torch.tensor([10, 0, 20, 30, 0, 40, 100]))
+    weights = classifier.class_weights
+    assert weights.isfinite().all()
+    assert weights[[1, 4]].tolist() == [0, 0]
+    assert float((weights * torch.tensor([10, 0, 20, 30, 0, 40, 100])).sum()) == pytest.approx(200)
