@@ -16,7 +16,7 @@ from fer_lightning.settings import CONF
 PACKAGE = Path(fer_lightning.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 COMMANDS = {"__init__", "__main__", "train", "evaluate", "predict", "visualize", "audit", "export", "demo"}
-ROOT = {"settings", "expressions", "errors", "seeding", "signals", "files", "machine", "templates"}
+ROOT = {"settings", "expressions", "errors", "seeding", "signals", "files", "machine", "templates", "colour"}
 MAY_REACH = {
     # folder: what its modules may import, directly or through others
     "hog": ROOT,

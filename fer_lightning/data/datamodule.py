@@ -97,8 +97,8 @@ class FaceDataModule(lightning.LightningDataModule):
     def statistics(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What `Preprocessing.set_statistics` takes, over the training rows alone, on the CPU.
 
-        Mean image (1, 48, 48); standard deviation () of the mean-subtracted pixels; mean and standard deviation of the
-        HOG values, (hog_length,) each, empty without HOG.
+        Mean image (C, side, side); standard deviation of the mean-subtracted pixels, () of grey and (3,) of colour; mean
+        and standard deviation of the HOG values, (hog_length,) each, empty without HOG.
         """
         rows = self.rows[TRAIN].to(self.loaded.images.device)
         mean, variance = mean_and_variance(self.loaded.images, rows)
@@ -106,7 +106,7 @@ class FaceDataModule(lightning.LightningDataModule):
         if self.loaded.hog is not None:
             hog_mean, hog_variance = mean_and_variance(self.loaded.hog[0], rows)
             hog_std = hog_variance.sqrt().clamp_min(1e-3)
-        std = variance.mean().sqrt().clamp_min(1e-6)
+        std = torch.stack([channel.mean() for channel in variance]).squeeze(0).sqrt().clamp_min(1e-6)
         return mean.cpu(), std.cpu(), hog_mean.cpu(), hog_std.cpu()
 
     def train_dataloader(self) -> Batches:

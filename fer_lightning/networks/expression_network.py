@@ -1,4 +1,4 @@
-"""ExpressionNetwork: what every network here is to its users, from grey faces to logits and probabilities."""
+"""ExpressionNetwork: what every network here is to its users, from faces to logits and probabilities."""
 
 from abc import ABC, abstractmethod
 
@@ -6,24 +6,32 @@ import torch
 from torch import Tensor, nn
 
 from fer_lightning.networks.layers import Head
-from fer_lightning.networks.preprocessing import Preprocessing
+from fer_lightning.networks.preprocessing import Form, Normalization, Preprocessing
 from fer_lightning.settings import InputSettings
 
 
 class ExpressionNetwork(nn.Module, ABC):
-    """Grey faces (B, 1, 48, 48), values 0 to 255, to logits (B, 7). Subclasses set `head` and define `embed`."""
+    """Faces (B, 1 or 3, H, H), values 0 to 255, to logits (B, 7). Subclasses set `head` and define `embed`.
+
+    fixed: the normalisation of pretrained weights, instead of the training part's.
+    """
 
     head: Head
     temperature: Tensor
 
-    def __init__(self, inputs: InputSettings, with_hog: bool):
+    def __init__(self, inputs: InputSettings, with_hog: bool, fixed: Normalization | None = None):
         super().__init__()
-        self.preprocessing = Preprocessing(inputs, with_hog)
+        self.preprocessing = Preprocessing(inputs, with_hog, fixed)
         self.register_buffer("temperature", torch.ones(()))
 
     @property
     def uses_hog(self) -> bool:
         return self.preprocessing.with_hog
+
+    @property
+    def form(self) -> Form:
+        """The faces that it was trained on, and is best given."""
+        return self.preprocessing.form
 
     @property
     def parameter_count(self) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor
 from fer_lightning.errors import InputError
 from fer_lightning.files import write_atomic, write_json
 from fer_lightning.networks import ExpressionNetwork, build_network
+from fer_lightning.networks.preprocessing import SIDE
 from fer_lightning.settings import VERSION, DataOnly, DataSettings, ModelSettings, NetworkSettings, dump, restore
 
 SUFFIX = ".safetensors"
@@ -116,9 +117,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def migrate(content: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's content with the names that this version of the project uses; changes `content`."""
-    if content.get("settings_version", 1) != 1:
-        return content
+    """A checkpoint's content with the names and shapes that this version of the project uses; changes `content`."""
+    if content.get("settings_version", 1) == 1:
+        _rename(content)
+    for key in ("state_dict", "current_model_state"):
+        if _named(weights := content.get(key)):
+            _add_form(weights, content["hyper_parameters"]["inputs"])
+    return content
+
+
+def _rename(content: dict[str, Any]) -> None:
+    """Names of version 1 made those of this one."""
     for key in ("state_dict", "current_model_state"):  # the second: the weights themselves, beside their average
         weights = content.get(key)
         if isinstance(weights, dict) and _named(weights):
@@ -126,7 +135,21 @@ def migrate(content: dict[str, Any]) -> dict[str, Any]:
             content[key].setdefault(f"{PREFIX}temperature", torch.ones(()))
     if isinstance(callbacks := content.get("callbacks"), dict):
         content["callbacks"] = {_RENAMED_CALLBACKS.get(name, name): state for name, state in callbacks.items()}
-    return content
+
+
+def _add_form(weights: dict[str, Any], inputs: Any) -> None:
+    """What files of earlier versions do not say: faces were grey, of 48 pixels, with one statistic for all channels."""
+    place = f"{PREFIX}preprocessing."
+    if f"{place}trained_on" in weights:
+        return
+    weights[f"{place}trained_on"] = torch.tensor([1.0, SIDE])
+    if not isinstance(inputs, Mapping) or inputs.get("channels") != 3:
+        return
+    mean, std = weights.get(f"{place}mean"), weights.get(f"{place}std")
+    if mean is not None and _is_whole(mean) and mean.ndim == 3:
+        weights[f"{place}mean"] = mean[:1].repeat(3, 1, 1)
+    if std is not None and _is_whole(std) and std.ndim == 0:
+        weights[f"{place}std"] = std.repeat(3).view(3, 1, 1)
 
 
 def _renamed(name: str) -> str:

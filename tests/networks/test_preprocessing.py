@@ -1,11 +1,16 @@
 """What a network makes of a face: statistics, size, channels, HOG."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from skimage.feature import hog as reference_hog
+from torch import Tensor
 from torch.nn import functional as F
 
+from fer_lightning.colour import grey, reduced
 from fer_lightning.hog import hog
-from fer_lightning.networks.preprocessing import Preprocessing
+from fer_lightning.networks.preprocessing import Form, Normalization, Preprocessing
 from fer_lightning.settings import HogSettings, InputSettings
 
 FACES = torch.randint(0, 256, (5, 1, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -66,3 +71,70 @@ def test_without_statistics_nothing_is_changed():
     images, features = Preprocessing(inputs, with_hog=True)(FACES)
     assert torch.equal(images, FACES.float())
     torch.testing.assert_close(features, hog(FACES[:, 0]))
+
+
+COLOURED = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+NO_HOG = (torch.zeros(0), torch.ones(0))
+
+
+def pillow(picture: Tensor) -> Image.Image:
+    return Image.fromarray(picture.permute(1, 2, 0).numpy())
+
+
+def test_grey_of_colour_is_that_of_pillow():
+    expected = [np.asarray(pillow(picture).convert("L")) for picture in COLOURED]
+    np.testing.assert_array_equal(grey(COLOURED)[:, 0], np.array(expected))
+
+
+@pytest.mark.parametrize("side", [48, 30, 17])
+def test_a_picture_is_reduced_as_pillow_reduces_floats(side):
+    for picture in COLOURED[:, 0].float():
+        expected = Image.fromarray(picture.numpy()).resize((side, side), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(reduced(picture[None, None], side)[0, 0], np.asarray(expected), atol=1e-3)
+
+
+def test_colour_is_normalised_channel_by_channel():
+    made = Preprocessing(preprocessing().inputs.model_copy(update={"channels": 3, "size": 64}), with_hog=False)
+    faces = COLOURED.float()
+    made.set_statistics(faces.mean(0), faces.std(dim=(0, 2, 3)), *NO_HOG)
+    expected = (faces - faces.mean(0)) / faces.std(dim=(0, 2, 3))[None, :, None, None]
+    torch.testing.assert_close(made(COLOURED)[0], expected)
+    assert made.form == Form(channels=3, side=64)
+
+
+def test_hog_of_colour_is_that_of_its_luma_at_48_pixels():
+    made = Preprocessing(preprocessing().inputs.model_copy(update={"channels": 3, "size": 64}), with_hog=True)
+    found = made(COLOURED)[1]
+    for picture, values in zip(COLOURED.double(), found, strict=True):
+        luma = (torch.tensor([19595.0, 38470.0, 7471.0]).double() / 65536) @ picture.flatten(1)
+        small = Image.fromarray(luma.view(64, 64).float().numpy()).resize((48, 48), Image.Resampling.BILINEAR)
+        expected = reference_hog(np.asarray(small), 9, (8, 8), (2, 2), block_norm="L2-Hys")
+        assert np.mean(np.abs(values.numpy() - expected) < 1e-4) > 0.99  # a gradient may fall into the next bin
+
+
+def test_grey_in_three_channels_is_grey():
+    made, repeated = preprocessing(channels=3), FACES.expand(-1, 3, -1, -1)
+    for one, other in zip(made(FACES), made(repeated), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_network_of_one_channel_sees_colour_as_pillow_makes_it_grey():
+    made = preprocessing(with_hog=False)
+    assert torch.equal(made(COLOURED)[0], made(grey(COLOURED))[0])
+
+
+def test_faces_are_brought_to_what_a_network_was_trained_on():
+    made = preprocessing(channels=3)
+    assert made.form == Form(channels=1, side=48)
+    assert torch.equal(made.as_trained(COLOURED), reduced(grey(COLOURED), 48))
+    assert torch.equal(made.as_trained(FACES), FACES)
+
+
+def test_a_fixed_normalisation_takes_the_place_of_the_statistics():
+    fixed = Normalization(mean=(120.0, 110.0, 100.0), std=(60.0, 50.0, 40.0))
+    inputs = preprocessing().inputs.model_copy(update={"channels": 3, "size": 64})
+    made = Preprocessing(inputs, with_hog=False, fixed=fixed)
+    made.set_statistics(torch.full((3, 80, 80), 9.0), torch.full((3,), 7.0), *NO_HOG)
+    expected = (COLOURED - torch.tensor(fixed.mean)[:, None, None]) / torch.tensor(fixed.std)[:, None, None]
+    torch.testing.assert_close(made(COLOURED)[0], expected)
+    assert made.form == Form(channels=3, side=80)
