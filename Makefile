@@ -54,6 +54,9 @@ bench: setup  ## all benchmarks, each beside its baseline
 tensorboard: setup  ## the dashboard on runs/
 	$(BIN)/tensorboard --logdir runs
 
+demo: setup  ## a page for photos, a camera and videos on http://127.0.0.1:7860 (ARGS='--port 8000')
+	$(BIN)/python -m fer_lightning.demo $(ARGS)
+
 report: setup  ## one page of figures and tables from the runs in runs/: runs/report/report.html
 	$(BIN)/python -m fer_lightning.report runs
 
@@ -62,4 +65,4 @@ dashboard: setup  ## the newest search of runs/ in optuna-dashboard (STUDY=runs/
 	@test -n '$(STUDY)' || { echo "error: no search in runs/; give STUDY=FOLDER/study.db, or the URL of a database" >&2; exit 2; }
 	$(BIN)/optuna-dashboard $(if $(filter %.db,$(STUDY)),sqlite:///)$(STUDY)
 
-.PHONY: help setup train test test-integration coverage reliability check lint size format bench tensorboard report dashboard
+.PHONY: help setup train test test-integration coverage reliability check lint size format bench tensorboard demo report dashboard

@@ -29,6 +29,7 @@ MAY_REACH = {
     "evaluation": ROOT | {"hog", "data", "networks", "figures", "weights"},
     "search": ROOT | {"hog", "data", "networks", "figures", "training"},
     "recognition": ROOT | {"hog", "data", "networks", "figures", "evaluation", "weights"},
+    "demo_page": ROOT | {"hog", "data", "networks", "figures", "evaluation", "weights", "recognition"},
     "report": ROOT | {"hog", "data", "networks", "figures", "evaluation", "cli", "weights"},
     "results": ROOT | {"hog", "data", "networks", "figures", "evaluation", "report", "cli", "weights"},
 }
@@ -44,6 +45,7 @@ NEVER_LIGHTNING = {
     "figures",
     "evaluation",
     "recognition",
+    "demo_page",
     "report",
     "results",
     "cli",

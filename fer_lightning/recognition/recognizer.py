@@ -53,7 +53,7 @@ class Face:
 class Classifier(Protocol):
     """What gives probabilities (N, 7) float32 for faces (N, 48, 48) uint8."""
 
-    def __call__(self, faces: np.ndarray) -> np.ndarray: ...
+    def __call__(self, faces: np.ndarray, /) -> np.ndarray: ...
 
 
 class Recognizer:
