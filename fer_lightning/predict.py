@@ -1,134 +1,80 @@
-"""Find the faces in photos and name their emotions.
+"""Find the faces in photos and videos and name their emotions.
 
 python -m fer_lightning.predict PATH... [--weights W] [--json F] [--csv F] [--annotate FOLDER]
 """
 
 import argparse
-import csv
 import io
+import math
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fer_lightning.errors import InputError
-from fer_lightning.recognition.photo_paths import STDIN, copies_of, pictures_of
+from fer_lightning.recognition.media_paths import PREFIX, STDIN, copies_of, is_video, is_video_file, media_of
 from fer_lightning.signals import Stopped, stop_signals
 
 if TYPE_CHECKING:
-    from fer_lightning.recognition.recognizer import Face, Recognizer
+    from fer_lightning.recognition.face_table import Result
+    from fer_lightning.recognition.recognizer import Recognizer
 
 DETECTORS = ("cascade", "centerface")
-
-MANY = 5
-"""Pictures from which a progress bar is shown."""
-
-NO_FACE = "no face found; --no-detect takes each picture as a face, and --detector {other} may find more"
-
-
-@dataclass
-class Result:
-    """What became of one picture: its faces, or why it could not be read."""
-
-    path: str
-    faces: "list[Face]"
-    size: tuple[int, int] | None = None
-    error: str | None = None
-    note: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in the JSON file."""
-        size = {} if self.size is None else {"width": self.size[0], "height": self.size[1]}
-        said = {key: value for key, value in (("note", self.note), ("error", self.error)) if value is not None}
-        return {"path": self.path, **size, "faces": [face.as_dict() for face in self.faces], **said}
-
-
-def recognize(recognizer: "Recognizer", sources: dict[str, Any], jobs: int, other: str) -> Iterator[Result]:
-    """The result of each picture, in order. sources: its name and where to read it; other: the detector not used."""
-    for name, found in zip(sources, recognizer.finder.find_all(sources.values(), jobs), strict=True):
-        if isinstance(found, InputError):
-            yield Result(name, [], error=str(found).removeprefix(f"{name}: "))
-        else:
-            faces = recognizer.faces(found, recognizer.classify(found.crops))
-            yield Result(name, faces, found.size, note=None if faces else NO_FACE.format(other=other))
-
-
-def table(result: Result) -> str:
-    """A picture's faces for the screen: face, box, emotion, probability."""
-    if not result.faces:
-        return f"{result.path}: {result.note}"
-    lines = [f"{result.path}", f"  {'face':>4}  {'box: x, y, width x height':27}  {'emotion':8}  probability"]
-    for number, face in enumerate(result.faces, 1):
-        x, y, width, height = (round(value) for value in face.box)
-        box = f"{x}, {y}, {width} x {height}"
-        lines.append(f"  {number:>4}  {box:27}  {face.emotion:8}  {100 * face.confidence:9.1f} %")
-    return "\n".join(lines)
-
-
-def write_copy(source: Any, faces: "Sequence[Face]", copy: Path) -> None:
-    """Write the annotated copy of a picture, atomically. Raises InputError where it cannot be written."""
-    from fer_lightning.files import write_atomic
-    from fer_lightning.recognition.drawing import annotate
-
-    if hasattr(source, "seek"):
-        source.seek(0)
-    content = io.BytesIO()
-    options: dict[str, Any] = {"format": "PNG"} if copy.suffix == ".png" else {"format": "JPEG", "quality": 92}
-    annotate(source, faces).save(content, **options)
-    try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{copy.parent}: {error.strerror}") from error
-    write_atomic(copy, content.getvalue())
-
-
-def write_tables(results: Sequence[Result], json_file: Path | None, csv_file: Path | None) -> None:
-    """Write the JSON and csv files, each atomically."""
-    from fer_lightning.files import write_atomic, write_json
-    from fer_lightning.recognition.face_table import COLUMNS, rows
-
-    if json_file is not None:
-        write_json(json_file, [result.as_dict() for result in results])
-    if csv_file is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows((result.path, result.faces) for result in results))
-        write_atomic(csv_file, text.getvalue())
-
-
-@contextmanager
-def progress_bar(pictures: int) -> Iterator[tuple[Any, Any]]:
-    """Functions that print a text and that count a picture; a bar on a terminal where there are many."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=not sys.stdout.isatty(), highlight=False)
-    if pictures < MANY or not console.is_terminal:
-        yield print, lambda: None
-        return
-    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=pictures)
-        show = partial(console.print, markup=False, soft_wrap=True) if sys.stdout.isatty() else print
-        yield show, lambda: bar.advance(task)
 
 
 def predict(given: argparse.Namespace) -> int:
     """Do what the command line says; returns the exit status. Raises InputError for what cannot be used."""
-    pictures = pictures_of(given.paths, given.annotate)
-    copies = copies_of(pictures, given.annotate) if given.annotate else {}
+    media = media_of(given.paths, given.annotate)
+    sources: dict[str, Any] = {name: name for name in media}
+    if STDIN in sources:
+        sources[STDIN] = io.BytesIO(sys.stdin.buffer.read())
+    videos = {name for name, source in sources.items() if _is_video(source)}
+    copies = copies_of(media, videos, given.annotate) if given.annotate else {}
     check_outputs(given.json, given.csv, given.annotate)
+    recognizer = load_recognizer(given, with_videos=bool(videos) or given.camera is not None)
+    from fer_lightning.recognition.prediction import Prediction
+    from fer_lightning.recognition.screen import open_screen
+
+    other = next(name for name in DETECTORS if name != given.detector)
+    results: list[Result] = []
+    try:
+        with open_screen(bars=given.camera is None) as screen:
+            prediction = Prediction(recognizer, screen, given.every, given.smooth, given.jobs, other)
+            if given.camera is None:
+                coming = prediction.all(sources, videos, copies)
+            else:
+                copy = given.annotate and given.annotate / f"camera-{Path(given.camera).name}.mp4"
+                coming = iter([prediction.camera(given.camera, copy)])
+            for result in coming:
+                results.append(result)
+                screen.result(result)
+    except Stopped as stopped:
+        print(f"stopped by {stopped} after {len(results)} of {len(media)} {_kinds(media, videos)}", file=sys.stderr)
+        return 128 + signal.Signals[str(stopped)]
+    finally:
+        write_tables(results, given.json, given.csv)
+    failed = sum(result.error is not None for result in results)
+    if len(media) > 1:
+        people = sum(result.people for result in results)
+        print(f"{_kinds(media, videos)}: {len(media)}, faces: {people}, unreadable: {failed}")
+    for name, place in (("JSON", given.json), ("csv", given.csv), ("annotated copies", given.annotate)):
+        if place is not None:
+            print(f"{name}: {place}")
+    return 1 if failed else 0
+
+
+def load_recognizer(given: argparse.Namespace, with_videos: bool) -> "Recognizer":
+    """The recognizer that the command line asks for."""
     for weights in given.weights:
         if weights != "bundled" and not Path(weights).expanduser().is_file():
             raise InputError(f"--weights {weights}: no such file")
-    from fer_lightning.recognition.face_finder import ignore_warnings_of_pillow, usual_jobs
+    from fer_lightning.recognition.face_finder import ignore_warnings_of_pillow
     from fer_lightning.recognition.recognizer import Recognizer
+    from fer_lightning.recognition.video_files import load_av
 
+    if with_videos:
+        load_av()
     ignore_warnings_of_pillow()
     recognizer = Recognizer.load(
         *given.weights,
@@ -142,33 +88,27 @@ def predict(given: argparse.Namespace) -> int:
     import torch
 
     torch.set_num_threads(1)  # a photo has few faces: threads would wait for each other, and for detection
-    sources = {name: io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else name for name in pictures}
-    jobs = min(given.jobs, len(pictures)) if given.jobs else usual_jobs(len(pictures))
-    other = next(name for name in DETECTORS if name != given.detector)
-    results: list[Result] = []
-    try:
-        with progress_bar(len(pictures)) as (show, count):
-            for result in recognize(recognizer, sources, jobs, other):
-                if result.path in copies and result.error is None:
-                    write_copy(sources[result.path], result.faces, copies[result.path])
-                results.append(result)
-                if result.error is None:
-                    show(table(result))
-                else:
-                    print(f"error: {result.path}: {result.error}", file=sys.stderr)
-                count()
-    except Stopped as stopped:
-        print(f"stopped by {stopped} after {len(results)} of {len(pictures)} pictures", file=sys.stderr)
-        return 128 + signal.Signals[str(stopped)]
-    finally:
-        write_tables(results, given.json, given.csv)
-    failed = sum(result.error is not None for result in results)
-    if len(pictures) > 1:
-        print(f"pictures: {len(pictures)}, faces: {sum(len(result.faces) for result in results)}, unreadable: {failed}")
-    for name, place in (("JSON", given.json), ("csv", given.csv), ("annotated copies", given.annotate)):
-        if place is not None:
-            print(f"{name}: {place}")
-    return 1 if failed else 0
+    return recognizer
+
+
+def write_tables(results: "Sequence[Result]", json_file: Path | None, csv_file: Path | None) -> None:
+    """Write the JSON and csv files, each atomically."""
+    from fer_lightning.recognition.face_table import write_faces_csv, write_faces_json
+
+    if json_file is not None:
+        write_faces_json(json_file, results)
+    if csv_file is not None:
+        write_faces_csv(csv_file, results)
+
+
+def _kinds(media: Collection[str], videos: Collection[str]) -> str:
+    return "pictures" if not videos else "videos" if len(videos) == len(media) else "pictures and videos"
+
+
+def _is_video(source: Any) -> bool:
+    if isinstance(source, str):
+        return is_video_file(source)
+    return is_video(source.getbuffer()[:PREFIX].tobytes())
 
 
 def check_outputs(json_file: Path | None, csv_file: Path | None, folder: Path | None) -> None:
@@ -193,17 +133,32 @@ def parser() -> Parser:
     """The command line."""
     parser = Parser(
         prog="python -m fer_lightning.predict",
-        description="Find the faces in photos and name the emotion of each.",
-        epilog="Exit status: 0 where every picture was read, 1 where some could not be, 2 for options that cannot be "
-        "used. A picture without a face is no error.",
+        description="Find the faces in photos and videos and name the emotion of each.",
+        epilog="Exit status: 0 where every photo and video was read, 1 where some could not be, 2 for options that "
+        "cannot be used. A picture without a face is no error.",
     )
     add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="a photo (JPEG, PNG, WebP, BMP, TIFF, GIF), a folder with all below "
-        "it, a pattern such as 'holiday/*.jpg', or - for standard input")  # fmt: skip
+    add("paths", nargs="*", metavar="PATH", help="a photo (JPEG, PNG, WebP, BMP, TIFF, GIF), a video (MP4, MOV, WebM, "
+        "MKV, AVI, ...), a folder with all below it, a pattern such as 'holiday/*', or - (standard input)")  # fmt: skip
+    add("--camera", metavar="N", help="instead of a PATH: a camera, live, by its number from 0 on (on Windows by its "
+        "name); Ctrl-C ends and writes the results")  # fmt: skip
     results = parser.add_argument_group("results, besides the table on the screen")
     results.add_argument("--json", type=Path, metavar="F", help="all faces with all probabilities, as JSON")
-    results.add_argument("--csv", type=Path, metavar="F", help="the same as a table, one row a face")
-    results.add_argument("--annotate", type=Path, metavar="FOLDER", help="copies of the photos with boxes and emotions")
+    results.add_argument("--csv", type=Path, metavar="F", help="the same as a table, one row a face; of a video, a row "
+        "a face and frame: its time line")  # fmt: skip
+    results.add_argument("--annotate", type=Path, metavar="FOLDER", help="copies of the photos and videos with boxes "
+        "and emotions; of a video also a figure of its time line")  # fmt: skip
+    videos = parser.add_argument_group("videos and cameras (need the extra `video`)")
+    videos.add_argument(
+        "--every", type=positive, default=1, metavar="N", help="look for faces in every N-th frame only"
+    )
+    videos.add_argument(
+        "--smooth",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="smooth the probabilities of each face exponentially with a time constant of S seconds (default: 0, off)",
+    )
     faces = parser.add_argument_group("faces")
     faces.add_argument(
         "--detector",
@@ -260,9 +215,23 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """A time, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: expected seconds, 0 or more")
+    return value
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, recognise, and exit with the status that `--help` explains."""
-    given = parser().parse_args(arguments)
+    options = parser()
+    given = options.parse_args(arguments)
+    if bool(given.paths) == (given.camera is not None):
+        options.error("give one PATH or several" if not given.paths else "give either a PATH or --camera")
     with stop_signals.listen():
         try:
             status = predict(given)
@@ -270,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"error: {error}", file=sys.stderr)
             status = 2
         except Stopped as stopped:
-            print(f"stopped by {stopped} before the first picture", file=sys.stderr)
+            print(f"stopped by {stopped} before the first result", file=sys.stderr)
             status = 128 + signal.Signals[str(stopped)]
     if status:
         sys.exit(status)

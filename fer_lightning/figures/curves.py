@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import PrecisionRecallDisplay
 from torch import Tensor
 
-COLOURS = ("#c2452d", "#7a9a3b", "#8a5aa8", "#e0a21b", "#4878a8", "#2f9a8f", "#777777")
-"""One for each emotion, told apart in print and by most colour-blind readers (the legend is in the curves' order)."""
+from fer_lightning.figures.palette import COLOURS
 
 
 def precision_recall_figure(probabilities: Tensor, labels: Tensor, names: Sequence[str], title: str = "") -> Figure:

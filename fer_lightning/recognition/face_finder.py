@@ -5,7 +5,7 @@ import os
 import signal
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from fer_lightning.errors import InputError
-from fer_lightning.recognition.crops import MARGINS, crop_faces, whole_picture
+from fer_lightning.recognition.crops import GREY, MARGINS, CropForm, crop_faces, whole_picture
 from fer_lightning.recognition.detectors import Detector, build_detector
 from fer_lightning.recognition.photos import open_picture
 
 
 @dataclass(frozen=True)
 class FoundFaces:
-    """Faces of one picture before they are classified. crops: (N, 48, 48) uint8; scores: None without detection.
+    """Faces of one picture before they are classified. crops: (N, 48, 48) uint8, or as the form has it.
 
-    boxes: x, y, width, height in the picture's pixels; size: width and height of the picture.
+    boxes: x, y, width, height in the picture's pixels; scores: None without detection; size: of the picture.
     """
 
     boxes: list[tuple[float, float, float, float]]
@@ -35,11 +35,13 @@ class FoundFaces:
 class FaceFinder:
     """Finds and crops the faces of pictures.
 
-    detector: its name, or None where each picture is one face already. min_face_score: see `build_detector`.
+    detector: its name, or None where each picture is one face already. min_face_score: see `build_detector`. form: of
+    the crops.
     """
 
-    def __init__(self, detector: str | None = "cascade", min_face_score: float | None = None):
+    def __init__(self, detector: str | None = "cascade", min_face_score: float | None = None, form: CropForm = GREY):
         self.detector: Detector | None = None if detector is None else build_detector(detector, min_face_score)
+        self.form = form
         self._arguments = (detector, min_face_score)
 
     def find(self, image: Any) -> FoundFaces:
@@ -47,34 +49,37 @@ class FaceFinder:
         picture = open_picture(image)
         if self.detector is None:
             box = (0.0, 0.0, float(picture.size[0]), float(picture.size[1]))
-            return FoundFaces([box], [None], whole_picture(picture.pixels)[None], picture.size)
+            return FoundFaces([box], [None], whole_picture(picture.pixels, self.form)[None], picture.size)
         detections, (across, down) = self.detector.detect(picture.pixels), picture.scale
         boxes = [
             (x * across, y * down, width * across, height * down)
             for x, y, width, height in (detection.box for detection in detections)
         ]
-        crops = crop_faces(picture.pixels, detections, MARGINS[self.detector.name])
+        crops = crop_faces(picture.pixels, detections, MARGINS[self.detector.name], self.form)
         return FoundFaces(boxes, [detection.score for detection in detections], crops, picture.size)
 
-    def find_all(self, images: Iterable[Any], jobs: int = 1) -> Iterator[FoundFaces | InputError]:
+    def find_all(
+        self, images: Iterable[Any], jobs: int = 1, ahead: int | None = None
+    ) -> Generator[FoundFaces | InputError, None, None]:
         """Faces of many pictures in their order, or the error of one that cannot be read; memory stays flat.
 
-        jobs: processes; 1 is this one alone. With more, images are paths, and a script that calls this needs the usual
+        jobs: processes; 1 is this one alone. With more, images are paths or what can be pickled, `ahead` of them are
+        taken before the first result (default: 4 for each process), and a script that calls this needs the usual
         `if __name__ == "__main__"`. Raises InputError where a process was killed.
         """
         if jobs == 1:
             yield from (_found_or_error(self, image) for image in images)
             return
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        pool = ProcessPoolExecutor(jobs, context, _begin_process, self._arguments)
+        pool = ProcessPoolExecutor(jobs, context, _begin_process, (*self._arguments, self.form))
         try:
-            ahead: deque[Future[FoundFaces | InputError]] = deque()
+            waiting: deque[Future[FoundFaces | InputError]] = deque()
             for image in images:
-                ahead.append(pool.submit(_find_in_process, image))
-                if len(ahead) > 4 * jobs:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+                waiting.append(pool.submit(_find_in_process, image))
+                if len(waiting) > (ahead or 4 * jobs):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise InputError("a process that looks for faces was killed (is memory short?); try fewer jobs") from error
         finally:
@@ -102,12 +107,12 @@ _finder: FaceFinder
 """Of a process of `find_all`."""
 
 
-def _begin_process(detector: str | None, min_face_score: float | None) -> None:
+def _begin_process(detector: str | None, min_face_score: float | None, form: CropForm) -> None:
     global _finder
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # the process that waits for this one ends it
     ignore_warnings_of_pillow()
-    _finder = FaceFinder(detector, min_face_score)
+    _finder = FaceFinder(detector, min_face_score, form)
     if detector == "centerface":
         import cv2
 

@@ -16,28 +16,37 @@ _COLUMNS = 8 + len(EXPRESSIONS)
 
 @dataclass(frozen=True)
 class Seen:
-    """A face of a video. first, last: when it was seen, seconds; frames: in which it was seen.
+    """A face of a video. first, last: when it was seen, seconds; frames: looked at in which it was seen.
 
-    emotion: the most frequent one; share: of the frames that have it; probability: its mean over all of them.
+    seconds: for which it was seen; emotion: the most frequent one; share: of the frames that have it; probability: its
+    mean over all of them.
     """
 
     id: int
     first: float
     last: float
     frames: int
+    seconds: float
     emotion: str
     share: float
     probability: float
 
 
 class Timeline(Sequence[Face]):
-    """The faces of a video in the order of its frames."""
+    """The faces of a video in the order of its frames.
 
-    def __init__(self) -> None:
-        self._values = array("d")
+    size: width and height of the frames, in whose pixels boxes are; frames, seconds: read from the video; problem: what
+    was wrong with the file, or None.
+    """
 
-    def extend(self, faces: Sequence[Face]) -> None:
-        """Add the faces of the next frame, which have an id."""
+    def __init__(self, size: tuple[int, int] = (0, 0)):
+        self.size, self.frames, self.seconds = size, 0, 0.0
+        self.problem: str | None = None
+        self._looks, self._values = array("d"), array("d")
+
+    def add(self, seconds: float, faces: Sequence[Face]) -> None:
+        """Add the faces of the next frame that was looked at, which have an id."""
+        self._looks.append(seconds)
         for face in faces:
             score = np.nan if face.score is None else face.score
             self._values.extend((face.frame or 0, face.seconds or 0.0, face.id or 0, *face.box, score))
@@ -79,13 +88,20 @@ class Timeline(Sequence[Face]):
         ids = table[:, 2].astype(int)
         return {int(one): (table[ids == one, 1], table[ids == one, 8:]) for one in np.unique(ids)}
 
+    def step(self) -> float:
+        """Usual time between two looks, seconds; 0 where there were fewer."""
+        return float(np.median(np.diff(self._looks))) if len(self._looks) > 1 else 0.0
+
     def summary(self) -> list[Seen]:
         """Each face, by its id."""
+        looks = np.array(self._looks)
+        lengths = np.diff(looks, append=max(self.seconds, looks[-1])) if len(looks) else looks
         faces = []
         for one, (seconds, probabilities) in self.tracks().items():
+            duration = float(lengths[np.searchsorted(looks, seconds)].sum())
             counts = np.bincount(probabilities.argmax(axis=1), minlength=len(EXPRESSIONS))
             most = int(counts.argmax())
             share, mean = float(counts[most] / len(seconds)), float(probabilities[:, most].mean())
             first, last = float(seconds[0]), float(seconds[-1])
-            faces.append(Seen(one, first, last, len(seconds), EXPRESSIONS[most], share, mean))
+            faces.append(Seen(one, first, last, len(seconds), duration, EXPRESSIONS[most], share, mean))
         return faces

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -64,7 +64,7 @@ class Video:
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > MAX_PIXELS:
             raise InputError(f"{where}: frames of {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} megapixels")
-        self._stream, self._broken_packets = stream, 0
+        self._stream, self._broken_packets, self._failure = stream, 0, ""
         self._decoded = self._decode()
         self._first: Any = next(self._decoded, None)
         if self._first is None:
@@ -88,8 +88,8 @@ class Video:
                     yield from packet.decode()
                 except av.error.InvalidDataError:
                     self._broken_packets += 1
-        except av.error.FFmpegError:
-            self._broken_packets += 1
+        except av.error.FFmpegError as error:
+            self._failure = str(error.strerror or error)
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order, each once."""
@@ -104,6 +104,10 @@ class Video:
             decoded, number = next(self._decoded, None), number + 1
         if self.seconds is not None and self.seconds - seconds > max(1.0, 2 / self.rate):
             self.problem = f"broken or cut off after {seconds:.1f} s of {self.seconds:.1f} s"
+        elif self._failure:
+            self.problem = f"ended after {seconds:.1f} s: {self._failure}"
+        elif self._broken_packets:
+            self.problem = f"damaged; {self._broken_packets} of its packets were left out"
 
 
 @contextmanager
@@ -167,13 +171,14 @@ class VideoWriter:
 
     def __init__(self, file: BinaryIO, rate: float):
         av = load_av()
-        self._container = av.open(file, "w", format="mp4", options={"movflags": "faststart"})
+        self._container = av.open(file, "w", format="mp4")
         codec = next(name for name in ("libx264", "mpeg4") if name in av.codecs_available)
-        options = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+        # bf 0: no frames out of order, by which the length of a video of varying rate would be wrong
+        options = {"crf": "20", "preset": "veryfast", "bf": "0"} if codec == "libx264" else {"qscale": "3"}
         self._stream = self._container.add_stream(codec, rate=Fraction(rate).limit_denominator(1000), options=options)
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
-        self._from_array, self._last, self._size = av.VideoFrame.from_ndarray, -1, (0, 0)
+        self._from_array, self._last = av.VideoFrame.from_ndarray, -1
 
     def add(self, pixels: np.ndarray, seconds: float) -> None:
         """Add a frame (H, W, 3) uint8, all of one size; of odd sizes the last row or column is left out."""
@@ -191,6 +196,11 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
         self._container.close()
 
+    def abandon(self) -> None:
+        """Close what cannot be finished."""
+        with suppress(Exception):
+            self._container.close()
+
 
 @contextmanager
 def written_video(path: Path, rate: float) -> Iterator[VideoWriter]:
@@ -202,7 +212,11 @@ def written_video(path: Path, rate: float) -> Iterator[VideoWriter]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             writer = VideoWriter(file, rate)
-            yield writer
-            writer.finish()
+            try:
+                yield writer
+                writer.finish()
+            except BaseException:
+                writer.abandon()
+                raise
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); an earlier file is kept") from error

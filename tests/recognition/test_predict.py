@@ -16,7 +16,7 @@ from PIL import Image
 from skimage import data
 
 from fer_lightning import EXPRESSIONS
-from fer_lightning.recognition.photo_paths import copies_of, pictures_of
+from fer_lightning.recognition.media_paths import copies_of, media_of
 
 
 @pytest.fixture(scope="module")
@@ -132,24 +132,24 @@ def test_standard_input_is_read(photos, random_weights):
 
 def test_paths_are_files_folders_and_patterns_each_once(photos):
     whole = [photos / name for name in ("astronaut.jpg", "below/astronaut.webp", "broken.jpg", "coffee.PNG")]
-    assert list(pictures_of([str(photos)])) == [str(path) for path in whole]
-    assert list(pictures_of([f"{photos}/*.jpg"])) == [str(whole[0]), str(whole[2])]
-    assert list(pictures_of([f"{photos}/**/astronaut.*"])) == [str(whole[0]), str(whole[1])]
-    assert list(pictures_of([str(whole[2]), str(photos), "-"])) == [str(whole[number]) for number in (2, 0, 1, 3)] + [
+    assert list(media_of([str(photos)])) == [str(path) for path in whole]
+    assert list(media_of([f"{photos}/*.jpg"])) == [str(whole[0]), str(whole[2])]
+    assert list(media_of([f"{photos}/**/astronaut.*"])) == [str(whole[0]), str(whole[1])]
+    assert list(media_of([str(whole[2]), str(photos), "-"])) == [str(whole[number]) for number in (2, 0, 1, 3)] + [
         "-"
     ]
-    assert list(pictures_of([str(photos)], without=photos / "below")) == [str(whole[number]) for number in (0, 2, 3)]
-    assert list(pictures_of([str(photos / "notes.txt")])) == [str(photos / "notes.txt")]
+    assert list(media_of([str(photos)], without=photos / "below")) == [str(whole[number]) for number in (0, 2, 3)]
+    assert list(media_of([str(photos / "notes.txt")])) == [str(photos / "notes.txt")]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_itself(tmp_path):
     (tmp_path / "a[1].jpg").write_bytes(b"")
-    assert list(pictures_of([str(tmp_path / "a[1].jpg")])) == [str(tmp_path / "a[1].jpg")]
+    assert list(media_of([str(tmp_path / "a[1].jpg")])) == [str(tmp_path / "a[1].jpg")]
 
 
 def test_copies_have_names_of_their_own(tmp_path):
     pictures = {"a/x.jpg": Path("x.jpg"), "b/x.jpg": Path("x.jpg"), "x.gif": Path("x.gif"), "x.png": Path("x.png")}
-    copies = copies_of(pictures, tmp_path)
+    copies = copies_of(pictures, set(), tmp_path)
     assert [path.name for path in copies.values()] == ["x.jpg", "x-2.jpg", "x.png", "x-2.png"]
 
 
@@ -157,7 +157,7 @@ def test_a_copy_never_replaces_a_photo(predict, photos):
     before = (photos / "astronaut.jpg").read_bytes()
     ended = predict(photos / "astronaut.jpg", "--annotate", photos)
     assert ended.code == 2
-    assert "would replace a photo" in ended.err
+    assert "would replace one of the originals" in ended.err
     assert (photos / "astronaut.jpg").read_bytes() == before
 
 
@@ -167,7 +167,7 @@ def test_a_copy_never_replaces_a_photo(predict, photos):
         ([], "PATH"),
         (["nothing.jpg"], "nothing.jpg: no such file or folder"),
         (["nothing*.jpg"], "no file matches this pattern"),
-        (["{empty}"], "no pictures in this folder"),
+        (["{empty}"], "no photos or videos in this folder"),
         (["{photo}", "--detector", "haar"], "--detector: invalid choice: 'haar'"),
         (["{photo}", "--tta", "ten"], "--tta: invalid choice"),
         (["{photo}", "--min-face-score", "high"], "--min-face-score: invalid float"),
