@@ -54,7 +54,7 @@ class ImageReader:
         self._conversions: Counter[str] = Counter()
         self._label_keys: list[str] = []
         self._unlabelled: dict[str, list[str]] = {}  # names of images, by the folder
-        self._without_split = 0
+        self._without_split: list[str] = []  # names of images
         self._twins: list[str] = []  # the note on folders that repeat others
         self._hidden: Counter[str] = Counter()  # images in hidden and system folders, by the folder
 
@@ -91,9 +91,21 @@ class ImageReader:
             raise InputError(f"{member.where}: broken image: neither JPEG nor PNG, but {member.form}")
         data = member.read(MAX_IMAGE_BYTES + 1)
         self._pixels += read_image(data, member.form, member.where, self._conversions)
-        self._without_split += split is None
+        if split is None:
+            self._without_split.append(member.name)
         self._label_keys.append(place.label)
         known_split = TRAIN if split is None else split
+    def require_known_splits(self, where: str) -> None:
+        """Raise InputError, which begins with `where`, for images in no split's folder beside others named train."""
+        train = sum(key[0] == TRAIN for key in self._keys) - len(self._without_split)
+        if train and self._without_split:
+            count = len(self._without_split)
+            raise InputError(
+                f"{where}: it is not clear what to read: {_images(count)}, as {min(self._without_split)}, "
+                f"{'are' if count > 1 else 'is'} in no split's folder, and {train:,} are in those of train. Name the "
+                "folder train, val or test, or give one folder as data.path"
+            )
+
         self._keys.append((known_split, image_number(member.name), EXPRESSIONS[label], member.name, label))
 
     def leave_out(self, name: str) -> None:
@@ -124,7 +136,7 @@ class ImageReader:
         """What was converted and what was left out, one sentence each."""
         notes = [f"{_images(count)} {CONVERSIONS[kind]}." for kind, count in sorted(self._conversions.items())]
         if self._without_split:
-            notes.append(f"{_images(self._without_split)} in no split's folder: taken for train.")
+            notes.append(f"{_images(len(self._without_split))} in no split's folder: taken for train.")
         notes += self._twins
         return [*notes, *self.hidden(), *self.left_out()]
 

@@ -103,7 +103,8 @@ def folder_key(name: str) -> str:
 
 def like(name: str) -> str:
     """`": did you mean surprise?"` for a name close to one of an expression's, or an empty string."""
-    return near_misses(folder_key(name), NAMES).replace(" Did", ": did")
+    key = folder_key(name)
+    return (near_misses(key, EXPRESSIONS) or near_misses(key, NAMES)).replace(" Did", ": did")
 
 
 def _listed(numbers: list[str]) -> str:

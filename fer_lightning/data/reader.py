@@ -26,6 +26,11 @@ SHOWN = 8  # names in a message
 
 
 def read_faces(path: str | Path, labels: Mapping[str, str | None] | None = None) -> Faces:
+DATA_LABELS = (
+    "data.labels says what other names and numbers mean, or leaves them out, as in "
+    "'data.labels={joyful: happy, contempt: null}'; with it, an expression may have no image"
+)
+
     """Faces of a csv, folder, zip or tar, recognised by content; nothing is unpacked to disk.
 
     All parts of a source are read, each into the split that Usage, or else its file's or folder's name tells. Where the
@@ -118,9 +123,11 @@ class _Source:
             if self._has_votes:
                 raise InputError(
                     f"{self._path}: these are folders of FER+, with votes in label.csv. data=ferplus reads them, "
+        self.images.require_known_splits(str(self._path))
                     "without data.votes"
                 )
-            raise InputError(f"{self._path}: no faces found. Found: {self._found()}. Valid: {VALID_FORMS}")
+            hint = f". {DATA_LABELS}" if self.images.left_out() else ""
+            raise InputError(f"{self._path}: no faces found. Found: {self._found()}. Valid: {VALID_FORMS}{hint}")
         self._read().require_fer2013_numbers(str(self._path))
         order = np.argsort(split, kind="stable") if len(parts) > 1 else np.arange(len(split))
         return images[order], labels[order], split[order]
@@ -164,17 +171,22 @@ def _require_all_expressions(labels: np.ndarray, path: Path, notes: list[str]) -
         raise InputError(
             f"{path}: no image of {EXPRESSIONS[counts.index(0)]} to learn from. Images in train: {listed}. "
             + "".join(f"{note} " for note in notes)
-            + "data.labels says what other names and numbers mean, or leaves them out, as in "
-            "'data.labels={contempt: null}'; with it, an expression may have no image"
+            + DATA_LABELS
         )
 
 
 def _missing_expressions(labels: np.ndarray, split: np.ndarray) -> list[str]:
     """A note for each split that lacks an expression."""
     notes = []
-    for index, name in enumerate(SPLITS):
-        counts = np.bincount(labels[split == index], minlength=len(EXPRESSIONS)).tolist()
-        missing = [expression for expression, count in zip(EXPRESSIONS, counts, strict=True) if not count]
-        if missing and any(counts):
+    of_train, *_ = counts = [
+        np.bincount(labels[split == index], minlength=len(EXPRESSIONS)).tolist() for index in range(len(SPLITS))
+    ]
+    for name, own in zip(SPLITS, counts, strict=True):
+        missing = [expression for expression, count in zip(EXPRESSIONS, own, strict=True) if not count]
+        if missing and any(own):
             notes.append(f"No image of {' or '.join(missing)} in {name}.")
     return notes
+        unseen = {EXPRESSIONS[label]: count for label, count in enumerate(own) if count and not of_train[label]}
+        if unseen and any(of_train):
+            listed = ", ".join(f"{expression} {count:,}" for expression, count in unseen.items())
+            notes.append(f"In {name}, and not in train: {listed}. What is not trained on is not recognised.")

@@ -8,6 +8,7 @@ from fer_lightning.data.faces import TEST, TRAIN, VAL
 _OF_WORDS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "public", "publictest"), VAL),
+    **dict.fromkeys(("dev", "development", "eval", "evaluation"), VAL),
     **dict.fromkeys(("test", "testing", "private", "privatetest"), TEST),
 }
 _FILLERS = {"fer", "fer2013", "2013", "data", "dataset", "set", "split", "images", "image", "faces", "csv"}

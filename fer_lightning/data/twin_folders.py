@@ -1,7 +1,8 @@
 """Twin folders: the same image files a second time, inside or beside their folder, as some downloads have them.
 
-A folder repeats another one where each of its own images stands in the other under the same name, with the same
-content, expression and split. Then it adds no sample: of two that are equal, the one of the shorter path is kept.
+A folder repeats another one where each of its own images stands in the other under the same name, in upper or lower
+case, with the same content, expression and split. Then it adds no sample: of two that are equal, the one of the shorter
+path is kept.
 """
 
 from collections import Counter
@@ -20,7 +21,7 @@ def find_twins(names: Sequence[str], contents: Sequence[Hashable]) -> tuple[np.n
     own: dict[str, list[tuple[str, Hashable]]] = {}  # file name and content of the images, by their folder
     for name, content in zip(names, contents, strict=True):
         folder, _, file = name.rpartition("/")
-        own.setdefault(folder, []).append((file, content))
+        own.setdefault(folder, []).append((file.lower(), content))
     holders: dict[tuple[str, Hashable], set[str]] = {}
     for folder, images in own.items():
         for image in images:

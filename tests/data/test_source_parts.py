@@ -223,3 +223,42 @@ def test_the_folders_of_ferplus_are_read_with_their_votes(tmp_path):
         assert (faces.votes.argmax(axis=1) == faces.labels).all()
         with pytest.raises(InputError, match=r"folders of FER\+.*data=ferplus reads them"):
             read_faces(source)
+
+
+def test_an_expression_that_train_lacks_and_val_has_is_said(tmp_path):
+    write_folder(tmp_path, tree({"neutral": None}, [("train", TRAIN)]) | tree({}, [("val", VAL)]))
+    faces = read_faces(tmp_path, {"bored": "sad"})
+    assert "No image of neutral in train." in faces.notes
+    assert any(note.startswith("In val, and not in train: neutral 3.") for note in faces.notes)
+
+
+@pytest.mark.parametrize("folder", ["extra", "holdout", ""])
+def test_images_in_no_splits_folder_beside_those_of_train_are_refused_by_name(folder, tmp_path):
+    others = {f"{folder}/{name.partition('/')[2]}".lstrip("/"): data for name, data in tree({}, [("", VAL)]).items()}
+    write_folder(tmp_path, tree({}) | {name.replace("//", "/"): data for name, data in others.items()})
+    with pytest.raises(InputError, match=r"it is not clear what to read: 21 images, as \S+, are in no split's folder"):
+        read_faces(tmp_path)
+
+
+def test_folders_of_classes_beside_a_test_folder_are_train(tmp_path):
+    beside = {name.removeprefix("train/"): data for name, data in tree({}, [("train", TRAIN)]).items()}
+    assert sizes(read_faces(write_folder(tmp_path, beside | tree({}, [("test", TEST)])))) == [98, 14, 14]
+
+
+@pytest.mark.parametrize("name", ["dev", "Eval", "evaluation_set"])
+def test_other_words_for_validation_are_no_train(name, tmp_path):
+    assert sizes(read_faces(write_folder(tmp_path, tree({}, [("train", TRAIN), (name, VAL)])))) == [112, 21, 0]
+
+
+def test_folders_that_mean_nothing_lead_to_data_labels(tmp_path):
+    write_folder(tmp_path, tree({name: name[:2].upper() for name in EXPRESSIONS}))
+    with pytest.raises(InputError, match=r"no faces found.*19 in AN.*data\.labels says what other names"):
+        read_faces(tmp_path)
+    assert sizes(read_faces(tmp_path, {name[:2]: name for name in EXPRESSIONS})) == [112, 21, 0]
+
+
+def test_a_misspelt_label_in_a_csv_is_suggested(tmp_path):
+    (tmp_path / "set.csv").write_text(WHOLE.decode().replace("\n5,", "\nsuprise,"))
+    with pytest.raises(InputError, match=r"emotion 'suprise' is unknown: did you mean surprise\? Valid"):
+        read_faces(tmp_path / "set.csv")
+    assert sizes(read_faces(tmp_path / "set.csv", {"suprise": "surprise"})) == [112, 21, 14]

@@ -27,6 +27,10 @@ TWINS = {
         "images/images repeats images (28)",
     ),
     "a part of it": (below("a") | {f"b/{name}": FILES[name] for name in list(FILES)[:30]}, "b repeats a (30)"),
+    "in capitals": (
+        FILES | {f"FER/{name.upper()}": data for name, data in FILES.items()},
+        "FER repeats its parent folder (49)",
+    ),
     "zipped beside it": (below("fer2013") | {"fer2013.zip": zip_bytes(FILES)}, "fer2013.zip repeats fer2013 (49)"),
 }
 
