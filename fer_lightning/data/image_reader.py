@@ -95,6 +95,8 @@ class ImageReader:
             self._without_split.append(member.name)
         self._label_keys.append(place.label)
         known_split = TRAIN if split is None else split
+        self._keys.append((known_split, image_number(member.name), EXPRESSIONS[label], member.name, label))
+
     def require_known_splits(self, where: str) -> None:
         """Raise InputError, which begins with `where`, for images in no split's folder beside others named train."""
         train = sum(key[0] == TRAIN for key in self._keys) - len(self._without_split)
@@ -105,8 +107,6 @@ class ImageReader:
                 f"{'are' if count > 1 else 'is'} in no split's folder, and {train:,} are in those of train. Name the "
                 "folder train, val or test, or give one folder as data.path"
             )
-
-        self._keys.append((known_split, image_number(member.name), EXPRESSIONS[label], member.name, label))
 
     def leave_out(self, name: str) -> None:
         """Count a file of a hidden or system folder, as `archives.members` names it, where it is an image."""

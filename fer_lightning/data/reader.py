@@ -24,13 +24,13 @@ VALID_FORMS = (
 VAL_FRACTION = 1 / 8  # of train, where there is no val: 3,589 of Training's 28,709 images, as PublicTest has
 SHOWN = 8  # names in a message
 
-
-def read_faces(path: str | Path, labels: Mapping[str, str | None] | None = None) -> Faces:
 DATA_LABELS = (
     "data.labels says what other names and numbers mean, or leaves them out, as in "
     "'data.labels={joyful: happy, contempt: null}'; with it, an expression may have no image"
 )
 
+
+def read_faces(path: str | Path, labels: Mapping[str, str | None] | None = None) -> Faces:
     """Faces of a csv, folder, zip or tar, recognised by content; nothing is unpacked to disk.
 
     All parts of a source are read, each into the split that Usage, or else its file's or folder's name tells. Where the
@@ -116,6 +116,7 @@ class _Source:
         elif out := self.csvs.leave_out(self.images.splits):
             self._notes.append(f"{', '.join(out)} left out: the images are read instead.")
         self.csvs.require_unambiguous(str(self._path), bool(len(self.images)))
+        self.images.require_known_splits(str(self._path))
         parts = [source.arrays() for source in (self.csvs, self.images) if len(source)]
         images, labels, split = (np.concatenate(arrays) for arrays in zip(*parts, strict=True)) if parts else _nothing()
         if not len(labels):
@@ -123,7 +124,6 @@ class _Source:
             if self._has_votes:
                 raise InputError(
                     f"{self._path}: these are folders of FER+, with votes in label.csv. data=ferplus reads them, "
-        self.images.require_known_splits(str(self._path))
                     "without data.votes"
                 )
             hint = f". {DATA_LABELS}" if self.images.left_out() else ""
@@ -185,8 +185,8 @@ def _missing_expressions(labels: np.ndarray, split: np.ndarray) -> list[str]:
         missing = [expression for expression, count in zip(EXPRESSIONS, own, strict=True) if not count]
         if missing and any(own):
             notes.append(f"No image of {' or '.join(missing)} in {name}.")
-    return notes
         unseen = {EXPRESSIONS[label]: count for label, count in enumerate(own) if count and not of_train[label]}
         if unseen and any(of_train):
             listed = ", ".join(f"{expression} {count:,}" for expression, count in unseen.items())
             notes.append(f"In {name}, and not in train: {listed}. What is not trained on is not recognised.")
+    return notes
