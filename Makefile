@@ -48,8 +48,11 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## all benchmarks, each beside its baseline
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit; done
+bench: setup  ## the quick benchmarks (15 minutes or less on two cores), each beside its baseline: benchmarks/results.json
+	$(BIN)/python benchmarks $(or $(ARGS),quick)
+
+bench-long: setup  ## the long ones: time to accuracy, how cost grows, many machines, pruning
+	$(BIN)/python benchmarks $(or $(ARGS),long)
 
 tensorboard: setup  ## the dashboard on runs/
 	$(BIN)/tensorboard --logdir runs
@@ -65,4 +68,4 @@ dashboard: setup  ## the newest search of runs/ in optuna-dashboard (STUDY=runs/
 	@test -n '$(STUDY)' || { echo "error: no search in runs/; give STUDY=FOLDER/study.db, or the URL of a database" >&2; exit 2; }
 	$(BIN)/optuna-dashboard $(if $(filter %.db,$(STUDY)),sqlite:///)$(STUDY)
 
-.PHONY: help setup train test test-integration coverage reliability check lint size format bench tensorboard demo report dashboard
+.PHONY: help setup train test test-integration coverage reliability check lint size format bench bench-long tensorboard demo report dashboard

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from record import report, row
 
 from fer_lightning.data.near_copies import near_pairs
 from fer_lightning.data.sources import open_fer2013
@@ -55,7 +56,6 @@ def main() -> None:
     ended = time.perf_counter()
     assert ours == sorted(theirs)
     result = {
-        "benchmark": "audit",
         "images": audit["images"],
         "seconds": round(seconds, 1),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
@@ -67,7 +67,12 @@ def main() -> None:
         "brute_force_seconds": round(ended - between, 2),
         "times_brute_force": round((ended - between) / (between - began), 1),
     }
-    print(json.dumps(result))
+    rows = [
+        row(f"audit of FER2013, {audit['images']:,} images", result["seconds"], None, "s"),
+        row("near copies; all pairs", result["near_seconds"], result["brute_force_seconds"], "s"),
+        row("peak memory of the audit", result["peak_mb"], None, "MB"),
+    ]
+    report("audit", rows, **result)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python benchmarks/between_trials.py [path of FER2013]      # default: FER2013=pa
 import contextlib
 import io
 import itertools
-import json
 import os
 import statistics
 import subprocess
@@ -15,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from record import report, row
 
 from fer_lightning.train import main as train
 from fer_lightning.training.history import History
@@ -70,13 +71,14 @@ def main() -> None:
     subprocess.run([sys.executable, "-c", code, path], check=True)
     process = time.perf_counter() - begin
 
-    found = {"benchmark": "between_trials", "process_seconds": process}
+    rows, details = [], {}
     for name, pauses in gaps.items():
         wall, cpu = (statistics.median(clock) for clock in zip(*pauses, strict=True))
         print(f"between two {name}s: {wall:.3f} s, {cpu:.3f} s of them at work (median of {len(pauses)})")
-        found |= {f"{name}_seconds": wall, f"{name}_cpu_seconds": cpu}
+        rows.append(row(f"between two {name}s; a process of its own", wall, process, "s", at_most=0.3, of="ours"))
+        details[f"{name}_cpu_seconds"] = cpu
     print(f"a process of its own: {process:.2f} s to import and open the faces")
-    print(json.dumps(found | {"target": "fold_seconds and trial_seconds 0.3 or less"}))
+    report("between_trials", rows, **details)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from record import report, row
 
 from fer_lightning.data.cache import cached_arrays
 from fer_lightning.data.sources import open_fer2013
@@ -87,7 +88,6 @@ def main() -> None:
         print(f"{name:36} {run['seconds']:8.2f} s {run['peak_mb']:8.0f} MB, imports {run['imports_mb']:.0f} MB")
     before, first, again = measured.values()
     result = {
-        "benchmark": "cache",
         "source": path.name,
         "images": first["images"],
         "naive_seconds": round(before["seconds"], 2),
@@ -99,7 +99,11 @@ def main() -> None:
         "imports_mb": round(again["imports_mb"]),
         "warm_speedup_over_naive": round(before["seconds"] / again["seconds"], 1),
     }
-    print(json.dumps(result))
+    rows = [
+        row("FER2013 into the cache; one by one into a list", first["seconds"], before["seconds"], "s"),
+        row("from the cache, with HOG; one by one into a list", again["seconds"], before["seconds"], "s"),
+    ]
+    report("cache", rows, **result)
 
 
 if __name__ == "__main__":

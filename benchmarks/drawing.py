@@ -7,7 +7,6 @@ python benchmarks/drawing.py [override ...]     # as of fer_lightning.train; def
 python benchmarks/drawing.py data=fer2013 data.path=fer2013.zip
 """
 
-import json
 import statistics
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import hydra
 import torch
 from lightning.pytorch.callbacks import Callback
+from record import report, row
 from rich.console import Console
 
 from fer_lightning.cli import settings_of
@@ -79,7 +79,6 @@ def main() -> None:
     for name, seconds in at_end.items():
         print(f"{name} at the end: {seconds:.1f} s")
     result = {
-        "benchmark": "drawing",
         "model": settings.model.name,
         "faces": metrics["split_sizes"],
         "seconds_drawing": statistics.median(timed.drawn[1:]),
@@ -87,9 +86,9 @@ def main() -> None:
         "share": statistics.median(shares),
         "seconds_at_end": at_end,
         "threads": torch.get_num_threads(),
-        "target": "share 0.05 or less on FER2013",
     }
-    print(json.dumps(result))
+    rows = [row("drawing, share of an epoch's time", result["share"], None, "", at_most=0.05, of="ours")]
+    report("drawing", rows, **result)
 
 
 if __name__ == "__main__":

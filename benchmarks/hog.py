@@ -1,53 +1,51 @@
-"""HOG: images a second in torch and in scikit-image, one thread, the same values.
+"""HOG: images a second in torch and in scikit-image, the same values; one thread, and two.
 
 python benchmarks/hog.py
 """
 
-import json
 import statistics
 import time
 
 import numpy as np
 import torch
+from record import report, row
 from skimage.feature import hog as reference_hog
 
 from fer_lightning.data.synthetic import synthetic_faces
 from fer_lightning.hog import hog
 
-ROUNDS = 5
+ROUNDS = 7
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     images = synthetic_faces(4096).images
     batch = torch.from_numpy(images)
-    ours, theirs = [], []
-    difference = float(
-        np.abs(hog(batch[:200]).numpy() - [reference_hog(i, 9, (8, 8), (2, 2)) for i in images[:200]]).max()
-    )
-    for _ in range(ROUNDS):  # in turn, so that a slow moment of the machine hits both
-        begin = time.perf_counter()
-        hog(batch)
-        middle = time.perf_counter()
+    expected = np.array([reference_hog(image, 9, (8, 8), (2, 2)) for image in images[:400]])
+    difference = float(np.abs(hog(batch[:400]).numpy() - expected).max())
+    ours: dict[int, list[float]] = {threads: [] for threads in (1, 2) if threads <= torch.get_num_threads()}
+    theirs = []
+    for number in range(ROUNDS + 1):  # in turn, so that a slow moment of the machine hits all
+        rates = {}
+        for threads in ours:
+            torch.set_num_threads(threads)
+            began = time.perf_counter()
+            hog(batch)
+            rates[threads] = len(images) / (time.perf_counter() - began)
+        began = time.perf_counter()
         for image in images[:400]:
             reference_hog(image, 9, (8, 8), (2, 2))
-        ours.append(len(images) / (middle - begin))
-        theirs.append(400 / (time.perf_counter() - middle))
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    print(f"torch {statistics.median(ours):,.0f} images/s, scikit-image {statistics.median(theirs):,.0f} images/s")
-    print(
-        json.dumps(
-            {
-                "benchmark": "hog",
-                "images_per_second": statistics.median(ours),
-                "scikit_image": statistics.median(theirs),
-                "ratio": statistics.median(ratios),
-                "ratio_range": [min(ratios), max(ratios)],
-                "largest_difference": difference,
-                "target": "ratio 12 or more",
-            }
-        )
-    )
+        if number:  # the first round warms up
+            theirs.append(400 / (time.perf_counter() - began))
+            for threads, rate in rates.items():
+                ours[threads].append(rate)
+    median = {threads: statistics.median(rates) for threads, rates in ours.items()}
+    baseline = statistics.median(theirs)
+    rows = [
+        row(f"HOG, threads: {threads}; scikit-image, 1", median[threads], baseline, "images/s", at_least=least)
+        for threads, least in zip(ours, (15, 25), strict=False)
+    ]
+    rows.append(row("HOG, largest difference to scikit-image", difference, None, "", at_most=1e-6, of="ours"))
+    report("hog", rows, ratios_1_thread=[round(a / b, 1) for a, b in zip(ours[1], theirs, strict=True)])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ subset of 1,500 Training images, without pruning and with each pruner. A fold tr
 import contextlib
 import csv
 import io
-import json
 import math
 import os
 import sys
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from record import report, row
 from sklearn.model_selection import train_test_split
 
 from fer_lightning.data.faces import TRAIN, VAL
@@ -86,19 +86,15 @@ def main() -> None:
             f"{behind:>7.2f} standard errors"
         )
     best = min((pruner for pruner in found if pruner != "none"), key=lambda pruner: found[pruner]["folds"])
-    print(
-        json.dumps(
-            {
-                "benchmark": "pruning",
-                **{f"{pruner}_share": one["folds"] / full["folds"] for pruner, one in found.items()},
-                "full_best": full["best"],
-                "standard_error": full["standard_error"],
-                "pruner": best,
-                "pruned_best": found[best]["best"],
-                "target": "a share of 0.6 or less, its best within one standard error of the full search",
-            }
-        )
-    )
+    rows = [
+        row(f"fold trainings with {pruner}; without pruning", one["folds"], full["folds"], "")
+        for pruner, one in found.items()
+        if pruner != "none"
+    ]
+    behind = (full["best"] - found[best]["best"]) / full["standard_error"]
+    rows.append(row(f"fold trainings of the best pruner, {best}", found[best]["folds"], full["folds"], "", at_most=0.6))
+    rows.append(row("its best score behind, in standard errors", behind, None, "", at_most=1, of="ours"))
+    report("pruning", rows, searches=found)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ python benchmarks/recognition.py [--weights W] [--photos 200] [--wheels FOLDER]
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from record import report, row
 from skimage import data
 
 from fer_lightning.data.synthetic import synthetic_faces
@@ -108,7 +108,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     recognizer, faces = Recognizer.load(*given.weights, device="cpu"), synthetic_faces(FACES).images
-    result: dict[str, object] = {"benchmark": "recognition"}
+    result: dict[str, object] = {}
     wall, cpu = medians(lambda: recognizer.classify(faces[:1]), REPEATS)
     print(f"one face to its emotion: {wall:.2f} ms ({cpu:.2f} ms of CPU); target 2")
     batch_wall, batch_cpu = medians(lambda: recognizer.classify(faces), 3)
@@ -156,7 +156,16 @@ def main() -> None:
             f"10 photos {few_memory:.0f} MB"
         )
         result |= {"photos": given.photos, "photos_mb": memory, "ten_photos_mb": few_memory, "photos_seconds": seconds}
-    print(json.dumps(result))
+    fer, torch_only = result.get("fer_ms"), torch_alone
+    rows = [
+        row("a face to its emotion, 1 thread; the network of fer", result["face_ms"], fer, "ms", at_most=2, of="ours"),
+        row("faces in batches, 1 thread", result["faces_per_second"], None, "faces/s", at_least=1000, of="ours"),
+        row("a photo of 512x512, detection included", result["photo_ms"], None, "ms", at_most=80, of="ours"),
+        row("predict over import torch", cold - torch_only, torch_only, "s", at_most=1.5, of="ours"),
+        row("memory for a JPEG of 100 megapixels", result["large_mb"], None, "MB", at_most=1500, of="ours"),
+        row(f"memory for {given.photos} photos; for 10", result["photos_mb"], result["ten_photos_mb"], "MB"),
+    ]
+    report("recognition", rows, **result)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,17 @@
 python benchmarks/start.py [--repeats 5]
 
 Whole processes, in turn, after one of each to fill the disk cache; medians of wall-clock and of CPU time. Targets: 1 s
-or less, and a quarter of the import or less. Prints one JSON line last; exits with 1 where a target is missed.
+or less, and a quarter of the import or less. Prints one JSON line last.
 """
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
+
+from record import report, row
 
 IMPORT = "import torch, lightning"
 COMMANDS = {
@@ -51,5 +52,8 @@ if __name__ == "__main__":
     for name in COMMANDS:
         share = f"  {shares[name]:.0%} of `{IMPORT}`" if name in shares else ""
         print(f"{name:<18} {wall[name]:6.2f} s, {cpu[name]:6.2f} s of CPU{share}")
-    print(json.dumps({"seconds": wall, "cpu_seconds": cpu, "share_of_import": shares, "repeats": repeats}))
-    sys.exit(any(wall[name] > SECONDS or share > SHARE for name, share in shares.items()))
+    rows = [
+        row(f"{name.replace('_', ' ')}; {IMPORT}", wall[name], wall["import"], "s", at_most=SHARE) for name in shares
+    ]
+    rows.append(row("the slowest of these", max(wall[name] for name in shares), None, "s", at_most=SECONDS, of="ours"))
+    report("start", rows, cpu_seconds=cpu, repeats=repeats)

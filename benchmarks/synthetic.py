@@ -4,10 +4,11 @@ python benchmarks/synthetic.py [--images 5000] [--rounds 3]
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
+
+from record import report, row
 
 from fer_lightning.data import synthetic
 
@@ -32,7 +33,6 @@ def main() -> None:
 
     print(f"{options.images} faces: {median:.2f} s, {first:.2f} s the first time; one by one {one_by_one:.2f} s")
     result = {
-        "benchmark": "synthetic",
         "images": options.images,
         "seconds": round(median, 3),
         "seconds_first": round(first, 3),
@@ -43,7 +43,8 @@ def main() -> None:
         "machine": platform.machine(),
         "python": platform.python_version(),
     }
-    print(json.dumps(result))
+    rows = [row(f"{options.images:,} faces drawn; one by one", median, one_by_one, "s")]
+    report("synthetic", rows, **result)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 python benchmarks/warm_start.py [path of FER2013]      # default: FER2013=path, or ../shared/data/fer2013.zip
 """
 
-import json
 import os
 import statistics
 import sys
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import hydra
+from record import report, row
 
 from fer_lightning.cli import settings_of
 from fer_lightning.data.datamodule import FaceDataModule
@@ -39,16 +39,8 @@ def main() -> None:
         f"first start {cold:.2f} s (reads the source where it is not in the cache), "
         f"then {min(seconds):.2f} to {max(seconds):.2f} s"
     )
-    print(
-        json.dumps(
-            {
-                "benchmark": "warm_start",
-                "first_start_seconds": cold,
-                "warm_seconds": statistics.median(seconds),
-                "target": "warm_seconds 0.5 or less",
-            }
-        )
-    )
+    warm = statistics.median(seconds)
+    report("warm_start", [row("data module ready, warm; the first time", warm, cold, "s", at_most=0.5, of="ours")])
 
 
 if __name__ == "__main__":
