@@ -79,7 +79,7 @@ def print_copies(console: Console, figures: dict[str, Any]) -> None:
     pairs = f"{near['pairs']:,} pairs of different images, {near['mirrored_pairs']:,} of them mirrored"
     console.print(table)
     console.print(f"near: {pairs}, correlate by {near['threshold']:g} or more", soft_wrap=True)
-    console.print(f"images of one grey value: {figures['flat']:,}\n")
+    console.print(f"images of one grey value or colour: {figures['flat']:,}\n")
 
 
 def print_class_counts(console: Console, figures: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ def main(settings: EvaluateSettings, invocation: Invocation) -> None:
 
     from fer_lightning.data.faces import SPLITS, VAL
     from fer_lightning.data.sources import open_faces
+    from fer_lightning.data.tensors import picture_tensor
     from fer_lightning.evaluation import records
     from fer_lightning.evaluation.inference import load_ensemble, predict_probabilities
     from fer_lightning.evaluation.metrics import fit_temperature
@@ -32,7 +33,9 @@ def main(settings: EvaluateSettings, invocation: Invocation) -> None:
 
     console, began = Console(highlight=False, markup=False), time.perf_counter()
     ensemble = load_ensemble(settings.checkpoint, settings.device)
-    faces, split = open_faces(settings.data), SPLITS.index(settings.split)
+    channels, size = ensemble.form
+    data = settings.data.model_copy(update={"channels": channels, "size": size})
+    faces, split = open_faces(data), SPLITS.index(settings.split)
     sizes = {name: len(faces.rows(number)) for number, name in enumerate(SPLITS)}
     if not sizes[settings.split]:
         held = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
@@ -41,7 +44,7 @@ def main(settings: EvaluateSettings, invocation: Invocation) -> None:
     fit = settings.temperature == "val" and sizes["val"] > 0
     probabilities = {}
     for needed in {split, VAL} if fit else {split}:
-        images = torch.from_numpy(faces.images[faces.rows(needed)])[:, None]
+        images = picture_tensor(faces.images[faces.rows(needed)])
         probabilities[needed] = predict_probabilities(ensemble.networks, images, settings.tta, console.is_terminal)
     temperature, fitted_on = settings.temperature, "given"
     if temperature == "val":

@@ -17,13 +17,14 @@ from fer_lightning.weights import weights_path
 if TYPE_CHECKING:
     import numpy as np
 
+    from fer_lightning.networks.preprocessing import Form
     from fer_lightning.networks.weight_files import Precision, TrainedNetwork
 
 SUFFIXES = {"safetensors": ".safetensors", "onnx": ".onnx"}
 """File name suffix of each format."""
 
 PROBES = 64
-"""Synthetic faces that both networks classify: half of 48x48 pixels, half larger and not square."""
+"""Synthetic faces that both networks classify: half of the size that the networks take, half of 96x80."""
 
 
 def export(
@@ -55,7 +56,7 @@ def export(
         trained.network.temperature.mul_(temperature_of(calibration, file))
     about |= {"temperature": float(trained.network.temperature)}
     if format == "onnx":
-        return path, write_onnx(path, trained, about, probes())
+        return path, write_onnx(path, trained, about, probes(trained.network.form))
     write_weights(path, trained, about | {"precision": precision}, precision)
     return path, difference(trained, load_network(path))
 
@@ -99,16 +100,17 @@ def temperature_of(calibration: Path, checkpoint: Path) -> float:
     return float(temperature)
 
 
-def probes() -> "list[np.ndarray]":
-    """PROBES faces in two arrays (N, H, W), uint8: as they are drawn, and enlarged to 96x80."""
+def probes(form: "Form") -> "list[np.ndarray]":
+    """PROBES faces of a form in two arrays, uint8, (N, H, W) or (N, H, W, 3): as drawn, and enlarged to 96x80."""
     import numpy as np
     from skimage.transform import resize
 
     from fer_lightning.data.synthetic import SMALLEST, synthetic_faces
 
-    faces = synthetic_faces(max(PROBES, SMALLEST)).images[:PROBES]
+    side = None if form.channels == 1 else form.side
+    faces = synthetic_faces(max(PROBES, SMALLEST), side=side).images[:PROBES]
     half = PROBES // 2
-    large = resize(faces[half:], (PROBES - half, 96, 80), preserve_range=True)
+    large = resize(faces[half:], (PROBES - half, 96, 80, *faces.shape[3:]), preserve_range=True)
     faces[0] = 128  # a flat one has no gradient
     return [faces[:half], large.round().astype(np.uint8)]
 
@@ -119,8 +121,9 @@ def difference(first: "TrainedNetwork", second: "TrainedNetwork") -> float:
 
     from fer_lightning.networks.onnx_files import AnySize
 
+    given = probes(first.network.form)
     with torch.inference_mode():
-        pairs = [[AnySize(one.network)(torch.from_numpy(faces)) for one in (first, second)] for faces in probes()]
+        pairs = [[AnySize(one.network)(torch.from_numpy(faces)) for one in (first, second)] for faces in given]
     return max(float((before - after).abs().max()) for before, after in pairs)
 
 
@@ -131,8 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Write the network of a checkpoint for use elsewhere, and compare its probabilities.",
         epilog="safetensors: the weights alone, and beside them a .json card with the network's settings and the "
         "weights' checksum. Neither file can run code; checkpoint=FILE.safetensors works in evaluate and visualize. "
-        "onnx: one file from grey faces (N, H, W), uint8, of any size to probabilities (N, 7), with the classes' names "
-        "and the card in its metadata; it is kept only where it gives torch's probabilities within 1e-5.",
+        "onnx: one file from faces of any size to probabilities (N, 7), with the classes' names and the card in its "
+        "metadata; the faces are uint8, grey (N, H, W), or RGB (N, H, W, 3) for a network that was trained on colour. "
+        "It is kept only where it gives torch's probabilities within 1e-5.",
     )
     parser.add_argument(
         "--checkpoint", required=True, metavar="C", help="a checkpoint, a weights file, or bundled: the package's own"

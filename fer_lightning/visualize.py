@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 
 def val_faces(trained: "TrainedNetwork", settings: VisualizeSettings) -> "tuple[Tensor, Tensor]":
-    """Validation faces (N, 1, 48, 48) and labels (N,) of the named data, or of the data of the network's training."""
+    """Validation faces and labels (N,) of the named data, or of the data of the network's training.
+
+    Faces are (N, C, H, H), uint8, in the form that the network was trained on.
+    """
     import torch
 
     from fer_lightning.data.faces import VAL
     from fer_lightning.data.sources import open_faces
+    from fer_lightning.data.tensors import picture_tensor
 
     data = settings.data
     if isinstance(data, DataPlaces):
@@ -33,11 +37,12 @@ def val_faces(trained: "TrainedNetwork", settings: VisualizeSettings) -> "tuple[
                 f"{settings.checkpoint} does not say what it was trained with; name the data, as in data=synthetic"
             )
         data = trained.data.model_copy(update=data.model_dump(exclude_none=True))
-    faces = open_faces(data)
+    channels, size = trained.network.form
+    faces = open_faces(data.model_copy(update={"channels": channels, "size": size}))
     rows = faces.rows(VAL)[: settings.images]
     if not len(rows):
         raise InputError(f"data.path={data.path}: there is no validation face in it")
-    return torch.tensor(faces.images[rows])[:, None], torch.tensor(faces.labels[rows]).long()
+    return picture_tensor(faces.images[rows]), torch.tensor(faces.labels[rows]).long()
 
 
 @hydra_command("visualize", VisualizeSettings)

@@ -1,7 +1,7 @@
 """The csvs of one source: each read into its split, twins read once, what is ambiguous refused."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from itertools import combinations
@@ -9,8 +9,9 @@ from itertools import combinations
 import numpy as np
 
 from fer_lightning.data.archives import MAX_FILES
-from fer_lightning.data.faces import SPLITS, TRAIN
+from fer_lightning.data.faces import SIDE, SPLITS, TRAIN
 from fer_lightning.data.label_names import LabelNames
+from fer_lightning.data.pictures import joined, notes_on
 from fer_lightning.data.split_names import split_of_file, split_of_folder
 from fer_lightning.errors import InputError
 
@@ -21,8 +22,9 @@ SHOWN = 8  # twins in the notes
 class CsvPart:
     """A csv of labelled faces.
 
-    name: its path in the source; images: (N, 48, 48) uint8; labels: (N,) uint8; usage: (N,) uint8, the split by the
-    column Usage, or None without it; read: how labels were read; named: the split that its path tells, or None.
+    name: its path in the source; images: (N, H, H) or (N, H, H, 3) uint8; labels: (N,) uint8; usage: (N,) uint8, the
+    split by the column Usage, or None without it; read: how labels were read; named: the split that its path tells, or
+    None; conversions: of its images, by the keys of CONVERSIONS.
     """
 
     name: str
@@ -31,6 +33,7 @@ class CsvPart:
     usage: np.ndarray | None
     read: LabelNames
     named: int | None
+    conversions: Counter[str] = field(default_factory=Counter)
 
     @property
     def split(self) -> np.ndarray:
@@ -89,6 +92,7 @@ class CsvParts:
 
     def __init__(self) -> None:
         self.parts: list[CsvPart] = []
+        self._side = SIDE
         self._twins: dict[str, str] = {}  # name of a csv that adds nothing: name of one that has its faces
 
     def add(self, part: CsvPart, where: str) -> None:
@@ -145,8 +149,10 @@ class CsvParts:
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Images, labels and split of all parts, sorted by split; each in its own order."""
         parts = sorted(self.parts, key=lambda part: (min(part.splits, default=0), part.name))
+        images = joined([part.images for part in parts], parts[0].conversions)
+        self._side = images.shape[1]
         return (
-            np.concatenate([part.images for part in parts]),
+            images,
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.split for part in parts]),
         )
@@ -170,4 +176,4 @@ class CsvParts:
             while kept in self._twins:
                 kept = self._twins[kept]
             notes.append(f"Left out: {twin}, whose faces stand in {kept}.")
-        return notes
+        return notes + notes_on(sum((part.conversions for part in parts), Counter()), self._side)

@@ -13,6 +13,7 @@ from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, unique_training_r
 from fer_lightning.data.loader import Batches, FaceTensors
 from fer_lightning.data.soft_labels import soft_targets
 from fer_lightning.data.sources import CachedFaces, cached_hog, cached_near_pairs, open_faces
+from fer_lightning.data.tensors import picture_tensor
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.settings import AugmentSettings, DataSettings
@@ -53,10 +54,12 @@ class FaceDataModule(lightning.LightningDataModule):
         self.faces = faces = open_faces(self.settings)
         features = torch.tensor(cached_hog(faces, self.settings.hog)) if self.with_hog else None
         shares = None if faces.shares is None else torch.from_numpy(faces.shares)
-        images, labels = torch.tensor(faces.images)[:, None], torch.tensor(faces.labels).long()
+        images, labels = picture_tensor(faces.images), torch.tensor(faces.labels).long()
         self.tensors = FaceTensors(images, labels, features, shares)
         self.rows = {split: torch.from_numpy(faces.rows(split)) for split in (TRAIN, VAL, TEST)}
         self.notes = faces.notes
+        if images.shape[1] == 1 and (self.settings.augment.saturation or self.settings.augment.hue):
+            self.notes += ("data.augment.saturation and hue change nothing: all images are grey.",)
         if self.settings.unique:
             kept, held_out, repeated = unique_training_rows(faces.copy_groups, faces.split)
             self.notes += (
@@ -97,7 +100,7 @@ class FaceDataModule(lightning.LightningDataModule):
     def statistics(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What `Preprocessing.set_statistics` takes, over the training rows alone, on the CPU.
 
-        Mean image (C, side, side); standard deviation of the mean-subtracted pixels, () of grey and (3,) of colour; mean
+        Mean image (C, side, side); standard deviation of the mean-subtracted pixels, () of grey, (3,) of colour; mean
         and standard deviation of the HOG values, (hog_length,) each, empty without HOG.
         """
         rows = self.rows[TRAIN].to(self.loaded.images.device)

@@ -21,7 +21,7 @@ KINDS = {
     "exact": "Exact copies, the largest groups first",
     "mirrored": "Mirrored copies",
     "near": "Near copies, the least similar first",
-    "flat": "Images of one grey value",
+    "flat": "Images of one grey value or colour",
 }
 """Kinds of findings that `Duplicates.groups` lists, and their titles."""
 
@@ -36,12 +36,12 @@ def find_duplicates(faces: Faces, threshold: float) -> "Duplicates":
     known = set(map(tuple, mirrored.tolist()))
     others = np.array([tuple(pair) not in known for pair in near.pairs.tolist()], dtype=bool)
     order = np.flatnonzero(others)[np.argsort(near.correlation[others], kind="stable")]
-    flat = faces.images.min(axis=(1, 2)) == faces.images.max(axis=(1, 2))
+    flat = (faces.images.min(axis=(1, 2)) == faces.images.max(axis=(1, 2))).reshape(len(faces), -1).all(axis=1)
     return Duplicates(faces, threshold, exact, first, mirrored, NearPairs(*(part[order] for part in near)), flat)
 
 
 def _mirrored_pairs(images: np.ndarray) -> np.ndarray:
-    """Pairs of images that mirror each other, (P, 2), ascending. images: (N, H, W) uint8, no two equal."""
+    """Pairs of images that mirror each other, (P, 2), ascending. images: (N, H, W) or (N, H, W, 3), no two equal."""
     numbers = {image.tobytes(): number for number, image in enumerate(images)}
     mirrors = enumerate(numbers.get(image[:, ::-1].tobytes(), -1) for image in images)
     return np.array([pair for pair in mirrors if pair[0] < pair[1]], dtype=np.int64).reshape(-1, 2)
@@ -53,7 +53,7 @@ class Duplicates:
 
     exact: (N,) group of byte-identical images, numbered in order of first appearance; first: (G,) the first row of
     each. mirrored: (P, 2) pairs of groups whose images mirror each other. near: other pairs of groups whose images
-    correlate by `threshold` or more, plain or mirrored, the least similar first. flat: (N,) bool, of one grey value.
+    correlate by `threshold` or more, plain or mirrored, the least similar first. flat: (N,) bool, of one colour.
     """
 
     faces: Faces

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SIDE = 48
-"""Height and width of a face in pixels."""
+"""Height and width of FER2013's faces, pixels; sets of larger pictures may be kept larger."""
 
 SPLITS = ("train", "val", "test")
 """Training = train, PublicTest = val, PrivateTest = test. `Faces.split` holds an index into this."""
@@ -16,9 +16,10 @@ TRAIN, VAL, TEST = range(3)
 
 @dataclass(frozen=True)
 class Faces:
-    """Labelled grey faces with their split.
+    """Labelled faces with their split.
 
-    images: (N, 48, 48) uint8; labels: (N,) uint8, an index into EXPRESSIONS; split: (N,) uint8, an index into SPLITS;
+    images: (N, H, H) grey or (N, H, H, 3) colour, uint8, H 48 or more; labels: (N,) uint8, an index into EXPRESSIONS;
+    split: (N,) uint8, an index into SPLITS;
     copy_groups: (N,) int32, equal for images that are exact or mirrored copies of one another.
     notes: what was converted, drawn or left out, one sentence each ("3 images in colour, made grey").
     votes: (N, 10) int32 for the seven expressions and ferplus.OTHERS, where the source holds votes, or None.
@@ -44,14 +45,14 @@ class Faces:
 
 
 def picture_key(image: np.ndarray) -> bytes:
-    """A checksum that an image shares with its mirror image and with no other. image: (H, W) uint8."""
+    """A checksum that an image shares with its mirror image and with no other. image: (H, W) or (H, W, 3), uint8."""
     return hashlib.blake2b(min(image.tobytes(), image[:, ::-1].tobytes()), digest_size=16).digest()
 
 
 def copy_groups(images: np.ndarray, mirrored: bool = True) -> np.ndarray:
-    """Number the groups of identical images in order of first appearance. images: (N, H, W) uint8; returns (N,) int32.
+    """Number the groups of identical images in order of first appearance: (N,) int32.
 
-    mirrored: whether an image and its mirror image are of one group.
+    images: (N, H, W) or (N, H, W, 3), uint8. mirrored: whether an image and its mirror image are of one group.
     """
     numbers: dict[bytes, int] = {}
     keys = (picture_key(image) if mirrored else image.tobytes() for image in images)
@@ -61,7 +62,7 @@ def copy_groups(images: np.ndarray, mirrored: bool = True) -> np.ndarray:
 def have_copies(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which images have an exact copy among `others`, and which an exact or a mirrored one: two (N,) bool.
 
-    images: (N, H, W) uint8; others: (M, H, W) uint8.
+    images: (N, H, W) or (N, H, W, 3), uint8; others: (M, H, W) or (M, H, W, 3).
     """
     known = {other.tobytes() for other in others}
     exact = np.array([image.tobytes() in known for image in images], dtype=bool)

@@ -9,9 +9,10 @@ import numpy as np
 
 from fer_lightning.data.archives import MAX_FILES, Member, existing_path, members, report_damage
 from fer_lightning.data.csv_reader import MAX_LINE_BYTES
-from fer_lightning.data.faces import SIDE, Faces, copy_groups
+from fer_lightning.data.faces import Faces, copy_groups
 from fer_lightning.data.ferplus import OTHERS, majority_of
-from fer_lightning.data.image_reader import CONVERSIONS, MAX_IMAGE_BYTES, ImageReader, read_image
+from fer_lightning.data.image_reader import MAX_IMAGE_BYTES, ImageReader, read_image
+from fer_lightning.data.pictures import FER2013_FORM, PictureForm, joined, notes_on, notes_on_form
 from fer_lightning.data.split_names import split_of_folder, split_of_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -28,7 +29,7 @@ def holds_votes(member: Member) -> bool:
     return member.form == "text" and _ROW.match(member.head) is not None
 
 
-def read_ferplus_folders(path: str | Path) -> Faces:
+def read_ferplus_folders(path: str | Path, form: PictureForm = FER2013_FORM) -> Faces:
     """Faces with their votes, as FER+'s generate_training_data.py writes them; labels are those with the most votes.
 
     Sorted by split and name. Raises InputError where no label.csv is found, where a row is none of it, and for images
@@ -36,14 +37,14 @@ def read_ferplus_folders(path: str | Path) -> Faces:
     """
     path = existing_path(path)
     votes: dict[str, list[int]] = {}
-    pixels: dict[str, bytes] = {}
+    pixels: dict[str, np.ndarray] = {}
     conversions: Counter[str] = Counter()
     for member in members(path):
         if holds_votes(member):
             votes |= _read_votes(member)
         elif ImageReader.accepts(member) and member.form in ("JPEG", "PNG"):
             data = member.read(MAX_IMAGE_BYTES + 1)
-            pixels[member.name] = read_image(data, member.form, member.where, conversions)
+            pixels[member.name] = read_image(data, member.form, member.where, conversions, form)
     if not votes:
         raise InputError(
             "data.votes is not set: data=ferplus needs fer2013new.csv, the votes of FER+, from "
@@ -55,10 +56,10 @@ def read_ferplus_folders(path: str | Path) -> Faces:
     )
     if not names:
         raise InputError(f"{path}: the images that its label.csv names are not beside it, as {min(votes)}")
-    images = np.frombuffer(b"".join(pixels[name] for name in names), np.uint8).reshape(-1, SIDE, SIDE)
+    images = joined([[pixels[name] for name in names]], conversions)
     counts = np.array([votes[name] for name in names], np.int32)
     split = np.array([_split_of(name, path) for name in names], np.uint8)
-    notes = [f"{count:,} images {CONVERSIONS[kind]}." for kind, count in sorted(conversions.items())]
+    notes = notes_on(conversions, images.shape[1]) + notes_on_form(images, form)
     for left, what in ((pixels.keys() - votes.keys(), "images without votes"), (votes.keys() - pixels.keys(), "votes")):
         if left:
             notes.append(f"Left out: {len(left):,} {what}{' without an image' * (what == 'votes')} ({min(left)}).")

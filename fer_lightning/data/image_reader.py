@@ -15,6 +15,8 @@ from PIL.PngImagePlugin import PngImageFile
 from fer_lightning.data.archives import Member, hidden_part
 from fer_lightning.data.faces import SIDE, TRAIN
 from fer_lightning.data.label_names import LabelNames, folder_key, key_of, like
+from fer_lightning.data.pictures import FER2013_FORM, PictureForm, fit_picture, joined, notes_on
+from fer_lightning.data.pictures import images as _images
 from fer_lightning.data.split_names import split_of_folder, split_of_usage
 from fer_lightning.data.twin_folders import find_twins
 from fer_lightning.errors import InputError
@@ -25,16 +27,6 @@ MAX_IMAGE_PIXELS = 16 << 20
 MAX_SCANS = 100  # of a progressive JPEG; ten are usual, and each takes as long as a picture, however few its bytes
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm")
 
-CONVERSIONS = {
-    "colour": "in colour, made grey (ITU-R 601)",
-    "alpha": "with transparency, which was dropped",
-    "16-bit": "of 16 bits, scaled to 8",
-    "animated": "animated, of which the first picture was taken",
-    "rotated": "turned upright as their EXIF says",
-    "size": f"of another size, cropped to a square and scaled to {SIDE}x{SIDE}",
-}
-"""Conversions that `read_image` counts, as the notes name them."""
-
 _FORMATS: dict[str, type[ImageFile]] = {"JPEG": JpegImageFile, "PNG": PngImageFile}
 _START_OF_SCAN = b"\xff\xda"
 _USAGE_PREFIX = re.compile(r"(training|publictest|privatetest)[_-]", re.IGNORECASE)
@@ -44,14 +36,20 @@ SHOWN = 8  # folders in a note
 class ImageReader:
     """Reads image files one by one; `arrays` returns them in an order that does not depend on their container."""
 
-    def __init__(self, labels: LabelNames | None = None, default_split: int | None = None) -> None:
+    def __init__(
+        self,
+        labels: LabelNames | None = None,
+        default_split: int | None = None,
+        form: PictureForm = FER2013_FORM,
+    ) -> None:
         """labels: how folders are read. default_split: of images in no split's folder; None: train, which is noted."""
-        self.labels = labels or LabelNames()
+        self.labels, self._form = labels or LabelNames(), form
         self._default_split = default_split
         self._places: dict[str, Place] = {}
-        self._pixels = bytearray()
+        self._pictures: list[np.ndarray] = []
         self._keys: list[tuple[int, str, str, str, int]] = []  # split, number, expression, name, label
         self._conversions: Counter[str] = Counter()
+        self._side = form.side
         self._label_keys: list[str] = []
         self._unlabelled: dict[str, list[str]] = {}  # names of images, by the folder
         self._without_split: list[str] = []  # names of images
@@ -90,7 +88,7 @@ class ImageReader:
         if member.form not in _FORMATS:
             raise InputError(f"{member.where}: broken image: neither JPEG nor PNG, but {member.form}")
         data = member.read(MAX_IMAGE_BYTES + 1)
-        self._pixels += read_image(data, member.form, member.where, self._conversions)
+        self._pictures.append(read_image(data, member.form, member.where, self._conversions, self._form))
         if split is None:
             self._without_split.append(member.name)
         self._label_keys.append(place.label)
@@ -115,26 +113,26 @@ class ImageReader:
             self._hidden[hidden_part(folder) or folder or file] += 1
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Images (N, 48, 48), labels (N,) and split (N,), uint8. An image of unknown split is of train.
+        """Images (N, H, H) or (N, H, H, 3), labels (N,) and split (N,), uint8. One of unknown split is of train.
 
         Sorted by split, then number in the file name (as text: FER2013's own order), then expression. Folders that
         repeat others are left out.
         """
-        pixels = np.frombuffer(self._pixels, np.uint8).reshape(-1, SIDE, SIDE)
         contents = [
-            (key[0], key[-1], hashlib.blake2b(image.data, digest_size=16).digest())
-            for key, image in zip(self._keys, pixels, strict=True)
+            (key[0], key[-1], hashlib.blake2b(image.tobytes(), digest_size=16).digest())
+            for key, image in zip(self._keys, self._pictures, strict=True)
         ]
         repeated, self._twins = find_twins([key[3] for key in self._keys], contents)
         self.labels.counts.subtract(self._label_keys[row] for row in np.flatnonzero(repeated).tolist())
         order = sorted(np.flatnonzero(~repeated).tolist(), key=self._keys.__getitem__)
-        images = pixels[order]
+        images = joined([[self._pictures[row] for row in order]], self._conversions)
+        self._side = images.shape[1]
         keys = [self._keys[row] for row in order]
         return images, np.array([key[-1] for key in keys], np.uint8), np.array([key[0] for key in keys], np.uint8)
 
     def notes(self) -> list[str]:
         """What was converted and what was left out, one sentence each."""
-        notes = [f"{_images(count)} {CONVERSIONS[kind]}." for kind, count in sorted(self._conversions.items())]
+        notes = notes_on(self._conversions, self._side)
         if self._without_split:
             notes.append(f"{_images(len(self._without_split))} in no split's folder: taken for train.")
         notes += self._twins
@@ -162,12 +160,10 @@ class ImageReader:
         return [f"{total} hidden, or in a hidden or system folder: left out ({', '.join(told)}{more})."]
 
 
-def _images(count: int) -> str:
-    return f"{count:,} image{'s' if count > 1 else ''}"
-
-
-def read_image(data: bytes, form: str, where: str, conversions: Counter[str]) -> bytes:
-    """The 48*48 grey pixels of an image file, row by row.
+def read_image(
+    data: bytes, form: str, where: str, conversions: Counter[str], wanted: PictureForm = FER2013_FORM
+) -> np.ndarray:
+    """The picture of an image file as `pictures.fit_picture` returns it.
 
     form: "JPEG" or "PNG". Conversions are counted in `conversions` by the keys of CONVERSIONS. Raises InputError, which
     begins with `where`, for a broken or a huge image.
@@ -182,15 +178,16 @@ def read_image(data: bytes, form: str, where: str, conversions: Counter[str]) ->
         if width * height > MAX_IMAGE_PIXELS:
             raise InputError(f"{where}: {width}x{height} pixels; at most {MAX_IMAGE_PIXELS:,} are read")
         if form == "JPEG" and image.mode == "L" and image.size == (SIDE, SIDE) and "exif" not in image.info:  # usual
-            return image.tobytes()
-        return _grey_face(image, conversions).tobytes()
+            return np.asarray(image)
+        return fit_picture(_upright(image, conversions), wanted, conversions)
     except InputError:
         raise
     except Exception as error:  # decoders raise many types for hostile bytes
         raise InputError(f"{where}: broken {form}: {error}") from error
 
 
-def _grey_face(image: Image.Image, conversions: Counter[str]) -> Image.Image:
+def _upright(image: Image.Image, conversions: Counter[str]) -> Image.Image:
+    """The picture of a file, turned upright, in 8 bits, grey (mode L) or in colour (RGB)."""
     if getattr(image, "is_animated", False):
         conversions["animated"] += 1
     image.load()
@@ -201,16 +198,10 @@ def _grey_face(image: Image.Image, conversions: Counter[str]) -> Image.Image:
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         conversions["16-bit"] += 1
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8))
-    elif image.mode in ("1", "LA"):
-        image = image.convert("L")
-    elif image.mode != "L":
-        conversions["colour"] += 1
-        image = (image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("RGB").convert("L")
-    if image.size != (SIDE, SIDE):
-        conversions["size"] += 1
-        image = ImageOps.fit(image, (SIDE, SIDE))
-    return image
+        return Image.fromarray((np.asarray(image).astype(np.uint32) * 255 // 65535).astype(np.uint8))
+    if image.mode in ("1", "L", "LA"):
+        return image.convert("L")
+    return (image.convert("RGBA") if image.mode in ("P", "PA") else image).convert("RGB")
 
 
 class Place(NamedTuple):

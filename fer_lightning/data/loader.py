@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fer_lightning.data.augmentation import draw_flips, erase, flip, mixup, warp
+from fer_lightning.data.augmentation import draw_flips, erase, flip, mixup, recolour, warp
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.seeding import AUGMENTATION, ORDER, generator
 from fer_lightning.settings import AugmentSettings
@@ -18,9 +18,9 @@ from fer_lightning.settings import AugmentSettings
 class Batch(NamedTuple):
     """What a network is trained or scored on.
 
-    images: (B, 1, 48, 48) float, grey values 0 to 255. targets: (B,) int64 labels, or (B, 7) shares of each expression
-    under mixup and by votes. hog: (B, hog_length) float from the cache, or None where the network does not use it, or
-    has to compute it from the changed pictures.
+    images: (B, C, H, H) float, values 0 to 255, C 1 or 3. targets: (B,) int64 labels, or (B, 7) shares of each
+    expression under mixup and by votes. hog: (B, hog_length) float from the cache, or None where the network does not
+    use it, or has to compute it from the changed pictures.
     """
 
     images: Tensor
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class FaceTensors:
-    """All faces of a set on one device. images: (N, 1, 48, 48) uint8; labels: (N,) int64.
+    """All faces of a set on one device. images: (N, C, H, H) uint8, C 1 or 3; labels: (N,) int64.
 
     hog: (2, N, hog_length), plain and mirrored, or None. shares: (N, 7) float, trained on instead of labels, or None.
     """
@@ -122,7 +122,8 @@ class Batches:
         if not augment.warps:  # a flipped face has the HOG of the flipped face
             hog = None if self.faces.hog is None else self.faces.hog[flipped.long(), rows]
             return Batch(images, targets, hog)
-        images = erase(warp(images, augment, random), augment.erase, random)
+        images = recolour(warp(images, augment, random), augment, random)
+        images = erase(images, augment.erase, random)
         if augment.mixup:
             shares = F.one_hot(targets, len(EXPRESSIONS)).float() if targets.ndim == 1 else targets
             images, targets = mixup(images, shares, augment.mixup, random)

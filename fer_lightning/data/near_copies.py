@@ -36,10 +36,11 @@ class NearPairs(NamedTuple):
 def near_pairs(images: np.ndarray, threshold: float = NEAR) -> NearPairs:
     """Pairs of images whose correlation, plain or with one of them mirrored, is at least `threshold`.
 
-    images: (N, H, W) uint8. Correlation is Pearson's, of pixels; images of one grey value have none and are in no pair.
-    threshold: above 0, at most 1.
+    images: (N, H, W) uint8, or (N, H, W, 3). Correlation is Pearson's, of pixels, in colour of all values less the mean
+    of their channel; images of one grey value or colour have none and are in no pair. threshold: above 0, at most 1.
     """
-    varied = np.flatnonzero(images.max(axis=(1, 2)) > images.min(axis=(1, 2)))
+    varies = images.max(axis=(1, 2)) > images.min(axis=(1, 2))
+    varied = np.flatnonzero(varies.reshape(len(images), -1).any(axis=1))
     if not len(varied):
         return NearPairs(np.empty((0, 2), np.int64), np.empty(0), np.empty(0, bool))
     even, odd = _low_frequencies(images[varied])
@@ -78,37 +79,45 @@ def are_repeated(groups: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _unit_vectors(images: np.ndarray, dtype: type) -> np.ndarray:
-    """Images with their mean subtracted and at unit length."""
-    faces: np.ndarray = images.astype(dtype)
-    faces -= faces.mean(axis=(1, 2), keepdims=True)
-    faces /= np.sqrt(np.square(faces).sum(axis=(1, 2), keepdims=True))
+    """Images with the mean of each channel subtracted and at unit length; those in colour as (N, 3, H, W)."""
+    faces: np.ndarray = (np.moveaxis(images, -1, 1) if images.ndim == 4 else images).astype(dtype)
+    faces -= faces.mean(axis=(-2, -1), keepdims=True)
+    faces /= np.sqrt(np.square(faces).sum(axis=tuple(range(1, faces.ndim)), keepdims=True))
     return faces
 
 
 def _low_frequencies(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Low frequencies of (N, H, W) images at unit length, even (N, k + 1) and odd (N, k') in the horizontal, float32.
+    """Low frequencies of images at unit length, even (N, k + 1) and odd (N, k') in the horizontal, float32.
 
     The last column of the even ones is the length of the rest.
     """
     rows, columns = (
-        dct(np.eye(side), axis=0, norm="ortho")[:FREQUENCIES].astype(np.float32) for side in images.shape[1:]
+        dct(np.eye(side), axis=0, norm="ortho")[:FREQUENCIES].astype(np.float32) for side in images.shape[1:3]
     )
     even, odd = [], []
-    for start in range(0, len(images), TILE):
-        low = rows @ _unit_vectors(images[start : start + TILE], np.float32) @ columns.T
-        rest = np.sqrt(np.maximum(1 - np.square(low).sum(axis=(1, 2)), 0))
-        even.append(np.column_stack([low[:, :, ::2].reshape(len(low), -1), rest]))
-        odd.append(low[:, :, 1::2].reshape(len(low), -1))
+    step = _step(images)
+    for start in range(0, len(images), step):
+        low = rows @ _unit_vectors(images[start : start + step], np.float32) @ columns.T
+        rest = np.sqrt(np.maximum(1 - np.square(low).sum(axis=tuple(range(1, low.ndim))), 0))
+        even.append(np.column_stack([low[..., ::2].reshape(len(low), -1), rest]))
+        odd.append(low[..., 1::2].reshape(len(low), -1))
     return np.concatenate(even), np.concatenate(odd)
 
 
 def _correlations(images: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The larger of plain and mirrored correlation of each pair, from all pixels in 64 bits, and which it is."""
     correlation, mirrored = np.empty(len(pairs)), np.empty(len(pairs), dtype=bool)
-    for start in range(0, len(pairs), TILE):
-        part = slice(start, start + TILE)
+    step = _step(images)
+    for start in range(0, len(pairs), step):
+        part = slice(start, start + step)
         first, second = (_unit_vectors(images[rows], np.float64) for rows in pairs[part].T)
-        plain = np.einsum("nhw,nhw->n", first, second)
-        turned = np.einsum("nhw,nhw->n", first, second[:, :, ::-1])
+        flat = (len(first), images[0].size)
+        plain = np.einsum("nv,nv->n", first.reshape(flat), second.reshape(flat))
+        turned = np.einsum("nv,nv->n", first.reshape(flat), second[..., ::-1].reshape(flat))
         correlation[part], mirrored[part] = np.minimum(np.maximum(plain, turned), 1), turned > plain
     return correlation, mirrored
+
+
+def _step(images: np.ndarray) -> int:
+    """Images worked on at once: TILE of FER2013's size, fewer of larger ones."""
+    return max(1, TILE * 48 * 48 // images[0].size)

@@ -1,6 +1,7 @@
 """FER2013 as Faces from any form: a csv, a folder of images, or a zip or tar of either."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fer_lightning.data.faces import SPLITS, TRAIN, VAL, Faces, copy_groups, pic
 from fer_lightning.data.ferplus_folders import holds_votes
 from fer_lightning.data.image_reader import ImageReader
 from fer_lightning.data.label_names import LabelNames, unmatched
+from fer_lightning.data.pictures import FER2013_FORM, PictureForm, fit_pictures, joined, notes_on_form
 from fer_lightning.data.split_names import split_of_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -30,22 +32,25 @@ DATA_LABELS = (
 )
 
 
-def read_faces(path: str | Path, labels: Mapping[str, str | None] | None = None) -> Faces:
+def read_faces(
+    path: str | Path, labels: Mapping[str, str | None] | None = None, form: PictureForm = FER2013_FORM
+) -> Faces:
     """Faces of a csv, folder, zip or tar, recognised by content; nothing is unpacked to disk.
 
     All parts of a source are read, each into the split that Usage, or else its file's or folder's name tells. Where the
     same split stands in both, a csv with Usage is preferred to images, and images to a csv without. A csv keeps its
     order; images are sorted by split and number. Where there is no val, one is drawn from train. labels: names or
-    numbers of the source to expressions, or to None for those left out; with it, an expression may have no image.
+    numbers of the source to expressions, or to None for those left out; with it, an expression may have no image. form:
+    of the images, as `pictures` describes it.
     `notes` say what was converted, drawn or left out, and how numbers were read. Raises InputError for anything that
     cannot be read, or not in one way only.
     """
     path = existing_path(path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # conversions are counted, and noted once
-        source = _Source(path, labels or {})
+        source = _Source(path, labels or {}, form)
         images, classes, split = source.arrays()
-    notes = source.notes()
+    notes = source.notes() + notes_on_form(images, form)
     if not labels:
         _require_all_expressions(classes[split == TRAIN], path, notes)
     groups = copy_groups(images)
@@ -81,10 +86,10 @@ def draw_val(images: np.ndarray, labels: np.ndarray, copy_groups: np.ndarray) ->
 class _Source:
     """What one source holds: csvs of faces, images, and other files."""
 
-    def __init__(self, path: Path, labels: Mapping[str, str | None]):
+    def __init__(self, path: Path, labels: Mapping[str, str | None], form: PictureForm):
         self._path, self._labels = path, labels
         split = split_of_source(path.resolve().name)
-        self.images, self.csvs = ImageReader(LabelNames(labels), split), CsvParts()
+        self.images, self.csvs = ImageReader(LabelNames(labels), split, form), CsvParts()
         self._others: list[str] = []
         self._unlabelled: list[str] = []  # csvs of faces without labels
         self._notes: list[str] = []
@@ -94,9 +99,11 @@ class _Source:
             header = header_of(member.head) if member.form == "text" else None
             if header and not header.missing:
                 read = LabelNames(labels)
-                arrays = read_csv(member.stream, member.where, read)
-                named = split_of_path(member.name)
-                self.csvs.add(CsvPart(member.name, *arrays, read, split if named is None else named), str(path))
+                images, classes, usage = read_csv(member.stream, member.where, read)
+                conversions: Counter[str] = Counter()
+                images, named = fit_pictures(images, form, conversions), split_of_path(member.name)
+                named = split if named is None else named
+                self.csvs.add(CsvPart(member.name, images, classes, usage, read, named, conversions), str(path))
                 found |= read.counts.keys()
             elif self.images.accepts(member):
                 self.images.add(member)
@@ -118,7 +125,7 @@ class _Source:
         self.csvs.require_unambiguous(str(self._path), bool(len(self.images)))
         self.images.require_known_splits(str(self._path))
         parts = [source.arrays() for source in (self.csvs, self.images) if len(source)]
-        images, labels, split = (np.concatenate(arrays) for arrays in zip(*parts, strict=True)) if parts else _nothing()
+        images, labels, split = _together(parts)
         if not len(labels):
             self._read().require_fer2013_numbers(str(self._path))
             if self._has_votes:
@@ -129,7 +136,9 @@ class _Source:
             hint = f". {DATA_LABELS}" if self.images.left_out() else ""
             raise InputError(f"{self._path}: no faces found. Found: {self._found()}. Valid: {VALID_FORMS}{hint}")
         self._read().require_fer2013_numbers(str(self._path))
-        order = np.argsort(split, kind="stable") if len(parts) > 1 else np.arange(len(split))
+        if len(parts) == 1:
+            return images, labels, split
+        order = np.argsort(split, kind="stable")
         return images[order], labels[order], split[order]
 
     def notes(self) -> list[str]:
@@ -151,8 +160,12 @@ class _Source:
         return "; ".join(filter(None, found)) or "nothing"
 
 
-def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.empty((0, 48, 48), np.uint8), np.empty(0, np.uint8), np.empty(0, np.uint8)
+def _together(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, labels and split of all parts, one after the other."""
+    images = joined([images for images, _, _ in parts], Counter())
+    nothing = np.empty(0, np.uint8)
+    labels, split = (np.concatenate([nothing, *(part[place] for part in parts)]) for place in (1, 2))
+    return images, labels, split
 
 
 def _description(member: Member) -> str:
@@ -176,7 +189,7 @@ def _require_all_expressions(labels: np.ndarray, path: Path, notes: list[str]) -
 
 
 def _missing_expressions(labels: np.ndarray, split: np.ndarray) -> list[str]:
-    """A note for each split that lacks an expression."""
+    """Notes on each split that lacks an expression, and on images of expressions that train lacks."""
     notes = []
     of_train, *_ = counts = [
         np.bincount(labels[split == index], minlength=len(EXPRESSIONS)).tolist() for index in range(len(SPLITS))

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 
-from fer_lightning.data import synthetic
+from fer_lightning.colour import luma, reduced
+from fer_lightning.data import synthetic, synthetic_colours
 from fer_lightning.data.archives import existing_path, files_in, report_damage
 from fer_lightning.data.cache import Arrays, cache_root, cached_arrays
-from fer_lightning.data.faces import Faces, content_checksum
+from fer_lightning.data.faces import SIDE, Faces, content_checksum
 from fer_lightning.data.fer2013 import fer2013_path, require_official_counts
 from fer_lightning.data.ferplus import relabel
 from fer_lightning.data.ferplus_folders import read_ferplus_folders
 from fer_lightning.data.near_copies import NEAR, VERSION, near_pairs
+from fer_lightning.data.pictures import FER2013_FORM, PictureForm
 from fer_lightning.data.reader import read_faces
+from fer_lightning.data.tensors import chunks_of_rows, picture_tensor
 from fer_lightning.errors import InputError
 from fer_lightning.hog import hog, hog_length
 from fer_lightning.settings import DataSettings, FerPlusData, HogSettings, SyntheticData
@@ -53,20 +55,18 @@ def open_faces(settings: DataSettings, check_counts: bool | None = None) -> Cach
         if settings.path is not None:
             why = "synthetic faces are drawn, not read; did you mean data=fer2013?"
             raise InputError(f"data.path={settings.path}: {why}")
-        arguments = (settings.images, settings.seed, settings.label_noise)
-        program = hashlib.sha256(Path(synthetic.__file__).read_bytes()).hexdigest()
-        folder = cache_root(settings.cache_dir) / "synthetic-{}-{}-{}".format(*arguments)
-        return _cached_faces(folder, f"{arguments} {program}", lambda: synthetic.synthetic_faces(*arguments))
+        return _open_synthetic(settings)
     path = settings.path
     if not path or settings.download:
         path = str(fer2013_path(path, settings.download))
     check = settings.check_counts if check_counts is None else check_counts
+    form = PictureForm.of(settings)
     if not isinstance(settings, FerPlusData):
-        return open_fer2013(path, settings.cache_dir, check, dict(settings.labels or ()))
+        return open_fer2013(path, settings.cache_dir, check, dict(settings.labels or ()), form)
     if settings.votes is None:
-        faces = _open_source(existing_path(path), settings.cache_dir, read_ferplus_folders, "votes")
+        faces = _open_source(existing_path(path), settings.cache_dir, read_ferplus_folders, "votes", form)
     else:
-        faces = open_fer2013(path, settings.cache_dir, check)
+        faces = open_fer2013(path, settings.cache_dir, check, form=form)
     rows, labels, shares, note = relabel(faces, settings.votes, settings.soft)
     images, split, copy_groups = (array[rows] for array in (faces.images, faces.split, faces.copy_groups))
     part = Faces(images, labels, split, copy_groups, (*faces.notes, note))
@@ -75,17 +75,33 @@ def open_faces(settings: DataSettings, check_counts: bool | None = None) -> Cach
     return replace(chosen, fingerprint=hashlib.sha256(checksum.encode()).hexdigest())
 
 
+def _open_synthetic(settings: SyntheticData) -> CachedFaces:
+    """Faces that the program draws: in grey at 48 pixels, in colour at the size that is wanted."""
+    arguments, form = (settings.images, settings.seed, settings.label_noise), PictureForm.of(settings)
+    program = hashlib.sha256(Path(synthetic.__file__).read_bytes()).hexdigest()
+    folder = cache_root(settings.cache_dir) / "synthetic-{}-{}-{}".format(*arguments)
+    if form.channels == 1:
+        return _cached_faces(folder, f"{arguments} {program}", lambda: synthetic.synthetic_faces(*arguments))
+    program += hashlib.sha256(Path(synthetic_colours.__file__).read_bytes()).hexdigest()
+    return _cached_faces(
+        folder.with_name(f"{folder.name}-colour-{form.side}"),
+        f"{arguments} {form.side} {program}",
+        lambda: synthetic.synthetic_faces(*arguments, side=form.side),
+    )
+
+
 def open_fer2013(
     path: str | Path,
     cache_dir: str | Path | None = None,
     check_counts: bool = True,
     labels: Mapping[str, str | None] | None = None,
+    form: PictureForm = FER2013_FORM,
 ) -> CachedFaces:
     """FER2013 from a csv, folder, zip or tar, by way of the cache.
 
     cache_dir: None for the user's cache folder. check_counts: whether class counts other than FER2013's raise
-    InputError, as does anything that `read_faces` cannot read, and a cache folder that cannot be written. labels: as
-    of `read_faces`.
+    InputError, as does anything that `read_faces` cannot read, and a cache folder that cannot be written. labels,
+    form: as of `read_faces`.
     """
     source = existing_path(path)
 
@@ -95,20 +111,28 @@ def open_fer2013(
         return faces
 
     how = json.dumps(sorted(labels.items())) if labels else ""
-    return checked(_open_source(source, cache_dir, lambda path: checked(read_faces(path, labels)), how))
+    return checked(
+        _open_source(source, cache_dir, lambda path, form: checked(read_faces(path, labels, form)), how, form)
+    )
 
 
 def _open_source(
-    source: Path, cache_dir: str | Path | None, read_source: Callable[[Path], Faces], how: str
+    source: Path,
+    cache_dir: str | Path | None,
+    read_source: Callable[[Path, PictureForm], Faces],
+    how: str,
+    form: PictureForm,
 ) -> CachedFaces:
-    """The faces of a source, by way of the cache. how: what the reader depends on besides the source."""
+    """The faces of a source, by way of the cache. how: what the reader depends on besides source and form."""
     fingerprint = source_fingerprint(source)
+    if form != FER2013_FORM:
+        how = f"{how}\nchannels {form.channels}, side {form.side}"
     place = f"{source.resolve()}{how and chr(10)}{how}"
     key = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:12]
 
     def read() -> Faces:
         log.info("reading %s into the cache; this is done once", source)
-        faces = read_source(source)
+        faces = read_source(source, form)
         if source_fingerprint(source) != fingerprint:
             raise InputError(f"{source}: changed while it was read; start again when it is complete")
         return faces
@@ -117,17 +141,20 @@ def _open_source(
 
 
 def cached_hog(faces: CachedFaces, settings: HogSettings) -> np.ndarray:
-    """HOG of every face, (2, N, hog_length) float32, plain and mirrored, by way of the cache."""
+    """HOG of every face, (2, N, hog_length) float32, plain and mirrored, by way of the cache.
+
+    Of the luma at 48 x 48, as the networks compute it.
+    """
     if faces.whole is not None:
         return cached_hog(faces.whole, settings)[:, faces.kept]
     values = dict(settings)
 
     def build() -> Arrays:
-        images = torch.tensor(faces.images)
-        features = np.empty((2, len(faces), hog_length(*images.shape[1:], **values)), np.float32)
-        for orientation, pictures in enumerate((images, images.flip(-1))):
-            for start in range(0, len(faces), 4096):
-                features[orientation, start : start + 4096] = hog(pictures[start : start + 4096], **values)
+        features = np.empty((2, len(faces), hog_length(SIDE, SIDE, **values)), np.float32)
+        for rows in chunks_of_rows(faces.images):
+            pictures = reduced(luma(picture_tensor(faces.images[rows])), SIDE)[:, 0]
+            for orientation, turned in enumerate((pictures, pictures.flip(-1))):
+                features[orientation, rows] = hog(turned, **values)
         return {"hog": features}
 
     name = "-".join(["hog", *(str(values[key]) for key in sorted(values))])

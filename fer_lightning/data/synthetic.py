@@ -1,7 +1,8 @@
 """Synthetic faces: soft-shaded cartoons of the seven expressions, drawn by the program without any file.
 
 An expression is a set of facial action units of the Facial Action Coding System. Faces differ in build, hair, light and
-pose, and in how strongly and with which units they show their expression, so that the classes overlap.
+pose, and in how strongly and with which units they show their expression, so that the classes overlap. The drawing is
+one for grey and for colour: a tone is a number for each face, or one for each of its channels, in front of the others.
 """
 
 from numbers import Integral, Real
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fer_lightning.data.faces import SIDE, TEST, TRAIN, VAL, Faces, copy_groups
+from fer_lightning.data.synthetic_colours import colours
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 
@@ -51,8 +53,12 @@ SMALLEST = 10 * len(EXPRESSIONS)  # with fewer images some split would lack an e
 CHUNK = 16  # images drawn at once, which fit in the processor's cache; it changes the time, not the images
 
 
-def synthetic_faces(n: int = 5000, seed: int = 0, label_noise: float = 0.03, difficulty: float = 1.0) -> Faces:
+def synthetic_faces(
+    n: int = 5000, seed: int = 0, label_noise: float = 0.03, difficulty: float = 1.0, side: int | None = None
+) -> Faces:
     """Draw `n` faces, equally many of each expression, in random order: 80 % train, 10 % val, 10 % test.
+
+    Without `side` they are grey, of 48 x 48 pixels; with it the same faces are in colour, of `side` x `side` pixels.
 
     label_noise: share of the training labels that are wrong, 0 to 0.5; the labels of val and test are always true.
     difficulty: from 0 (frontal faces in good light, with the full expression) to 1.5.
@@ -60,20 +66,25 @@ def synthetic_faces(n: int = 5000, seed: int = 0, label_noise: float = 0.03, dif
     """
     for name, value, kind, low, high in (("n", n, Integral, SMALLEST, 10**6), ("seed", seed, Integral, 0, 2**63),
                                          ("label_noise", label_noise, Real, 0, 0.5),
-                                         ("difficulty", difficulty, Real, 0, 1.5)):  # fmt: skip
+                                         ("difficulty", difficulty, Real, 0, 1.5),
+                                         ("side", side or SIDE, Integral, SIDE, 512)):  # fmt: skip
         if not isinstance(value, kind) or not low <= value <= high:
             number = "a whole number" if kind is Integral else "a number"
             why = " (every split needs every expression)" if name == "n" else ""
             raise InputError(f"data=synthetic, {name}={value!r}: expected {number} from {low} to {high}{why}.")
-    order, choice, noise, mistakes = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
+    order, choice, noise, mistakes, hues = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5))
     expressions = order.permutation((np.arange(n) % len(EXPRESSIONS)).astype(np.uint8))
     parameters = _parameters(expressions, difficulty, choice)
-    images = np.empty((n, SIDE, SIDE), dtype=np.uint8)
+    tones = {} if side is None else colours(parameters, hues)
+    images = np.empty((n, SIDE, SIDE) if side is None else (n, side, side, 3), dtype=np.uint8)
     for start in range(0, n, CHUNK):
-        p = SimpleNamespace(**{name: values[start : start + CHUNK] for name, values in parameters.items()})
-        drawn = _draw(p)
-        drawn += p.noise * noise.standard_normal(drawn.shape, dtype=np.float32)
-        images[start : start + CHUNK] = drawn.clip(0, 1) * 255 + 0.5
+        rows = slice(start, start + CHUNK)
+        p = SimpleNamespace(**{name: values[rows] for name, values in parameters.items()})
+        p.eyeball, p.teeth, p.lip, p.light = 0.35 + 0.6 * p.skin, 0.5 + 0.42 * p.skin, p.skin - p.lipstick, 1.0
+        vars(p).update({name: values[:, rows] for name, values in tones.items()})
+        drawn = _draw(p, side or SIDE)
+        drawn += p.noise * noise.standard_normal(drawn.shape[-3:], dtype=np.float32)
+        images[rows] = np.moveaxis(drawn.clip(0, 1) * 255 + 0.5, 0, -1) if tones else drawn.clip(0, 1) * 255 + 0.5
     split = np.full(n, TRAIN, dtype=np.uint8)
     for expression in range(len(EXPRESSIONS)):
         rows = np.flatnonzero(expressions == expression)
@@ -116,9 +127,15 @@ def _parameters(expressions: np.ndarray, difficulty: float, rng: np.random.Gener
     return {name: values.astype(np.float32) for name, values in parameters.items()}
 
 
-def _draw(p: SimpleNamespace) -> np.ndarray:
-    """Draw faces of the parameters `p`, back to front; (B, 48, 48) float32, 0 black to 1 white, without noise."""
-    grid = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
+def _draw(p: SimpleNamespace, side: int) -> np.ndarray:
+    """Draw faces of the parameters `p`, back to front; float32, 0 black to 1 white, without noise.
+
+    Returns (B, side, side), or (3, B, side, side) where the tones are colours. Lengths are in 48ths of the picture.
+    """
+    grid = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    if side != SIDE:
+        grid *= np.float32(SIDE / side)
+    p.sharpness = p.pixels * np.float32(side / SIDE)
     x, y = grid - p.x, grid[:, None] - p.y
     cosine, sine = (1 - p.roll * p.roll) / (1 + p.roll * p.roll), 2 * p.roll / (1 + p.roll * p.roll)
     right, down = (cosine * x + sine * y) / p.pixels, (cosine * y - sine * x) / p.pixels
@@ -128,12 +145,14 @@ def _draw(p: SimpleNamespace) -> np.ndarray:
     u, v = right - p.yaw * (1 - right * right), down - p.pitch * (1 - 0.6 * down * down)
     # a feature is drawn only where the pose can have taken it
     for draw, top, bottom, margin in ((_eyes, 8, 34, 3), (_brows, 0, 28, 3), (_nose, 12, 46, 5), (_mouth, 25, 48, 5)):
-        window = np.s_[:, top:bottom, margin : SIDE - margin]
+        edges = [round(place * side / SIDE) for place in (top, bottom, margin, SIDE - margin)]
+        window = np.s_[..., slice(*edges[:2]), slice(*edges[2:])]
         draw(image[window], u[window].copy(), v[window].copy(), p)
     _in_front(image, right, down, p)
     image *= 1 + 0.012 * p.lamp_x * grid
-    for across in (image, image.swapaxes(1, 2)):
-        across[:, 1:-1] += p.blur * (across[:, 2:] + across[:, :-2] - 2 * across[:, 1:-1])
+    for across in (image, image.swapaxes(-1, -2)):
+        across[..., 1:-1, :] += p.blur * (across[..., 2:, :] + across[..., :-2, :] - 2 * across[..., 1:-1, :])
+    image *= p.light
     np.clip(image, 0, 1, out=image)
     image /= (1 / p.bias - 2) * (1 - image) + 1  # Schlick's bias instead of a power: the same curve, cheaper
     return (image - 0.5) * p.contrast + 0.5
@@ -145,7 +164,7 @@ def _paint(image: np.ndarray, mask: np.ndarray, tone: np.ndarray | float) -> Non
 
 def _cover(inside: np.ndarray, p: SimpleNamespace) -> np.ndarray:
     """Share of each pixel within a shape, from the distance to its edge, positive inside."""
-    return (inside * p.pixels + 0.5).clip(0, 1)
+    return (inside * p.sharpness + 0.5).clip(0, 1)
 
 
 def _hill(a: np.ndarray, b: np.ndarray | float = 0.0) -> np.ndarray:
@@ -193,7 +212,7 @@ def _eyes(image: np.ndarray, u: np.ndarray, v: np.ndarray, p: SimpleNamespace) -
     lash = y + upper * almond - (0.14 * p.au43 + 0.06 * p.au1 * p.au4 - 0.08 * frown) * a
     rim = y - lower * almond
     ball = _cover(np.minimum(lash, -rim), p) * (almond > 0)
-    _paint(image, ball, 0.35 + 0.6 * p.skin)
+    _paint(image, ball, p.eyeball)
     x, y_pupil = a - p.gaze_x * side, y - p.gaze_y
     radius = np.sqrt(x * x + y_pupil * y_pupil)
     _paint(image, ball * _cover(0.125 - radius, p), p.iris * (8 * radius).clip(0, 1))
@@ -253,11 +272,11 @@ def _mouth(image: np.ndarray, u: np.ndarray, v: np.ndarray, p: SimpleNamespace) 
     lip = full * np.minimum(2 * bow, 1)
     raised = (0.05 * p.au10 + 0.03 * p.au9) * bow
     lips = _cover(np.minimum(below + 1.15 * lip - y, y + above + 0.85 * lip + raised), p)
-    _paint(image, lips * _cover((1 - np.abs(x)) * wide, p), 0.78 * (p.skin - p.lipstick))
+    _paint(image, lips * _cover((1 - np.abs(x)) * wide, p), 0.78 * p.lip)
     gap = _cover(np.minimum(below - y, y + above), p) * np.minimum(18 * (above + below), 1)
     _paint(image, gap, 0.07)
     smile = (p.au12 + p.au20 + 0.5 * p.au10).clip(0.25, 1)
-    _paint(image, gap * _cover(0.03 + 0.11 * smile - above - y, p) * (0.5 + 0.5 * smile), 0.5 + 0.42 * p.skin)  # teeth
+    _paint(image, gap * _cover(0.03 + 0.11 * smile - above - y, p) * (0.5 + 0.5 * smile), p.teeth)
     _paint(image, gap * _hill(x / 0.7, (y - below) / 0.14) * np.minimum(p.au26, 1) * 0.6, p.skin * 0.5)  # tongue
     seam = np.minimum(_line(y, 0.065), 1) * (8.4 - 8 * np.abs(x)).clip(0, 1) * (1 - gap)
     _paint(image, seam * (1 - np.minimum(1.2 * p.au25, 0.9) * (bow > 0.1)) * 0.85, 0.08)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fer_lightning.errors import InputError
 from fer_lightning.networks import ExpressionNetwork
+from fer_lightning.networks.preprocessing import SIDE, Form
 from fer_lightning.networks.weight_files import TrainedNetwork, load_network
 from fer_lightning.weights import BUNDLED, weights_path
 
@@ -38,6 +39,11 @@ class Ensemble:
     def networks(self) -> list[ExpressionNetwork]:
         """The members' networks."""
         return [member.network for member in self.members]
+
+    @property
+    def form(self) -> Form:
+        """The faces that the networks are best given: in colour where one was trained so, of the largest side."""
+        return Form(*(max(values) for values in zip(*(network.form for network in self.networks), strict=True)))
 
     @property
     def name(self) -> str:
@@ -78,10 +84,11 @@ def load_ensemble(checkpoint: str | list[str], device: str) -> Ensemble:
 
 
 def views(faces: Tensor, tta: str) -> list[Tensor]:
-    """The pictures of (B, 1, H, W) faces that a network classifies, each (B, 1, H, W).
+    """The pictures of (B, C, H, W) faces that a network classifies, each (B, C, H, W).
 
     tta: none (the face), flip (and its mirror image), or tencrop (Krizhevsky et al., NIPS 2012): four corners and the
-    centre, CROP pixels wide, and their mirror images, enlarged to the face's size, since a network's input is fixed.
+    centre, CROP 48ths of the face wide, and their mirror images, enlarged to the face's size, since a network's input
+    is fixed.
     """
     if tta == "none":
         return [faces]
@@ -89,9 +96,10 @@ def views(faces: Tensor, tta: str) -> list[Tensor]:
         return [faces, faces.flip(-1)]
     if tta != "tencrop":
         raise ValueError(f"tta={tta!r}: expected none, flip or tencrop")
-    far_y, far_x = faces.shape[-2] - CROP, faces.shape[-1] - CROP
+    side = round(faces.shape[-1] * CROP / SIDE)
+    far_y, far_x = faces.shape[-2] - side, faces.shape[-1] - side
     corners = ((0, 0), (0, far_x), (far_y, 0), (far_y, far_x), (far_y // 2, far_x // 2))
-    crops = [faces[..., top : top + CROP, left : left + CROP] for top, left in corners]
+    crops = [faces[..., top : top + side, left : left + side] for top, left in corners]
     enlarged = [F.interpolate(crop, size=faces.shape[-2:], mode="bilinear", align_corners=False) for crop in crops]
     return [view for crop in enlarged for view in (crop, crop.flip(-1))]
 
@@ -102,13 +110,14 @@ def predict_probabilities(
 ) -> Tensor:
     """Probabilities (networks, N, 7) on the CPU, of each network the mean over the views of a face.
 
-    faces: (N, 1, 48, 48), grey values 0 to 255; tta: as in `views`; progress: whether to show a bar. HOG is the view's.
+    faces: (N, C, H, H), values 0 to 255, brought to what each network was trained on; tta: as in `views`; progress:
+    whether to show a bar. HOG is the view's.
     """
     done = []
     for batch in track(faces.split(BATCH), "classifying", transient=True, disable=not progress):
         per_network = []
         for network in networks:
-            pictures = views(batch.to(network.temperature.device).float(), tta)
+            pictures = views(network.preprocessing.as_trained(batch.to(network.temperature.device)).float(), tta)
             per_network.append(torch.stack([network.probabilities(view) for view in pictures]).mean(dim=0).cpu())
         done.append(torch.stack(per_network))
     return torch.cat(done, dim=1)

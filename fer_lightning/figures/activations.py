@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_lightning.errors import InputError, near_misses
-from fer_lightning.figures.sheets import apply_colormap, contact_sheet, grey_to_rgb
+from fer_lightning.figures.sheets import apply_colormap, contact_sheet, faces_to_rgb
 
 
 def conv_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.BatchNorm2d]:
@@ -70,7 +70,7 @@ def record_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[dict[st
 
 @torch.no_grad()
 def activation_maps(network: nn.Module, faces: Tensor) -> dict[str, Tensor]:
-    """Activation maps (B, filters, H, W) of every conv layer by name, for grey faces (B, 1, 48, 48), 0 to 255."""
+    """Activation maps (B, filters, H, W) of every conv layer by name, for faces (B, C, H, H), 0 to 255."""
     with record_outputs(network, list(conv_layers(network))) as outputs:
         network(faces)
     return {name: maps.float().relu() for name, maps in outputs.items()}
@@ -107,12 +107,12 @@ def activation_sheet(
 ) -> Tensor:
     """A row for each face: the face, then its maps of the first filters under their numbers; (3, H, W) uint8.
 
-    faces: (B, 1, 48, 48); maps: (B, filters, H, W); names: of the faces; side: of a map in the picture. Black is zero.
+    faces: (B, C, H, H); maps: (B, filters, H, W); names: of the faces; side: of a map in the picture. Black is zero.
     The maps of a filter are scaled by its largest activation over these faces, so that they can be compared.
     """
     maps = maps[:, :filters].detach().float().cpu()
     maps = maps / maps.amax(dim=(0, 2, 3), keepdim=True).clamp_min(1e-12)
-    rows = [[*grey_to_rgb(face[None]), *apply_colormap(of_face)] for face, of_face in zip(faces, maps, strict=True)]
+    rows = [[*faces_to_rgb(face[None]), *apply_colormap(of_face)] for face, of_face in zip(faces, maps, strict=True)]
     return contact_sheet(rows, names, ["", *map(str, range(maps.shape[1]))], title=title, side=side)
 
 

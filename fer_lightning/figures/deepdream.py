@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fer_lightning.figures.activations import record_outputs, require_layer
-from fer_lightning.figures.sheets import contact_sheet, grey_to_rgb, signed_to_rgb
+from fer_lightning.figures.sheets import contact_sheet, faces_to_rgb, signed_to_rgb
 
 Objective = Callable[[Tensor], Tensor]
-"""Grey pictures (B, 1, H, W), 0 to 255, to the value that is maximised for each of them, (B,)."""
+"""Pictures (B, C, H, W), 0 to 255, to the value that is maximised for each of them, (B,)."""
 
 CERTAIN = 5.3
 """Log odds of a probability of 0.995: the least that a dream of an emotion should reach."""
@@ -70,7 +70,7 @@ def dream(
     seed: int = 0,
     least: float | None = None,
 ) -> Tensor:
-    """Faces (B, 1, H, W), 0 to 255, changed to raise the objective; the result has the same shape and range.
+    """Faces (B, C, H, W), 0 to 255, changed to raise the objective; the result has the same shape and range.
 
     octaves: number of resolutions at which a change is optimised, the last that of the face, each before it half the
         next; a coarse change is enlarged bilinearly (the network's input has a fixed size).
@@ -87,7 +87,7 @@ def dream(
         changed, weight, shift = dreams, smoothness / 3**attempt, jitter // 3**attempt
         for octave in reversed(range(octaves)):
             side = math.ceil(faces.shape[-1] / 2**octave)
-            change = faces.new_zeros(len(faces), 1, side, side, requires_grad=True)
+            change = faces.new_zeros(len(faces), faces.shape[1], side, side, requires_grad=True)
             optimizer = torch.optim.Adam([change], lr=rate, maximize=True)
             for _ in range(steps):
                 pictures = _add_change(changed, change)
@@ -128,8 +128,8 @@ def _shift(pictures: Tensor, jitter: int, random: torch.Generator) -> Tensor:
 
 
 def dream_picture(face: Tensor, dreamed: Tensor) -> Tensor:
-    """Real face, dream and the change between them side by side, (3, H, W) uint8. face, dreamed: (1, H, W)."""
-    row = torch.cat([grey_to_rgb(face[None]), grey_to_rgb(dreamed[None]), signed_to_rgb(dreamed - face)])
+    """Real face, dream and the change between them side by side, (3, H, W) uint8. face, dreamed: (C, H, W)."""
+    row = torch.cat([faces_to_rgb(face[None]), faces_to_rgb(dreamed[None]), signed_to_rgb((dreamed - face)[None])])
     return contact_sheet([row], column_names=PARTS, side=288)
 
 
@@ -137,5 +137,5 @@ def dream_sheet(
     faces: Tensor, dreams: Tensor, names: Sequence[str], captions: Sequence[Sequence[str]], title: str = ""
 ) -> Tensor:
     """Real faces above their dreams and the change between them, (3, H, W) uint8. captions: of faces and of dreams."""
-    rows = [grey_to_rgb(faces), grey_to_rgb(dreams), signed_to_rgb((dreams - faces)[:, 0])]
+    rows = [faces_to_rgb(faces), faces_to_rgb(dreams), signed_to_rgb(dreams - faces)]
     return contact_sheet(rows, PARTS, names, captions, title)

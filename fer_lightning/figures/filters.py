@@ -16,15 +16,19 @@ def first_filters(network: nn.Module) -> Tensor | None:
 
 
 def filter_grid(weights: Tensor, most: int | None = None, columns: int | None = None) -> Tensor:
-    """weights: (filters, channels, k, k) to a picture (1, H, W) with values 0 to 1, on white.
+    """weights: (filters, channels, k, k) to a picture (1, H, W), of three channels (3, H, W), values 0 to 1, on white.
 
-    Each filter is averaged over its input channels and scaled by its largest magnitude: 0 is mid grey, the largest
-    weight black or white. most: the number of filters drawn, from the first (the poster shows 30).
+    Filters over three channels are drawn in colour, those over any other number are averaged over it. Each is scaled by
+    its largest magnitude: 0 is mid grey, the largest weight black or white (in colour, of its channel). most: the
+    number of filters drawn, from the first (the poster shows 30).
     """
-    filters = weights.detach().float().cpu().mean(dim=1)[:most]
-    filters = 0.5 + 0.5 * filters / filters.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    filters = weights.detach().float().cpu()[:most]
+    filters = filters if filters.shape[1] == 3 else filters.mean(dim=1, keepdim=True)
+    filters = 0.5 + 0.5 * filters / filters.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
     times = math.ceil(LEAST_SIDE / filters.shape[-1])
-    filters = filters.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+    filters = filters.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
     columns = columns or math.ceil(math.sqrt(len(filters) * 1.6))
-    shape = (math.ceil(len(filters) / columns), columns)
-    return torch.from_numpy(montage(filters.numpy(), fill=1.0, grid_shape=shape, padding_width=4))[None]
+    layout = {"grid_shape": (math.ceil(len(filters) / columns), columns), "padding_width": 4}
+    pictures = filters.movedim(1, -1).numpy()
+    sheet = montage(pictures, fill=[1.0] * pictures.shape[-1], channel_axis=-1, **layout)
+    return torch.from_numpy(sheet).movedim(-1, 0)

@@ -12,7 +12,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.figures import activations, curves, deepdream, filters, mistakes, saliency
 from fer_lightning.figures.confusion import confusion_picture
-from fer_lightning.figures.sheets import contact_sheet, grey_to_rgb, overlay_heat
+from fer_lightning.figures.sheets import contact_sheet, faces_to_rgb, overlay_heat
 from fer_lightning.settings import VisualizeSettings
 
 CLASSES = len(EXPRESSIONS)
@@ -31,7 +31,7 @@ def draw_gallery(
 ) -> Pictures:
     """File names and pictures: filters, activation maps, dreams, saliency; mistakes and curves.
 
-    faces: (N, 1, 48, 48) uint8; labels: (N,) int64; probabilities: (N, 7) by the network; calibration: as
+    faces: (N, C, H, H) uint8; labels: (N,) int64; probabilities: (N, 7) by the network; calibration: as
     `curves.reliability_figure` takes it. Raises InputError where the faces hold none to start a dream from.
     """
     yield from _network_pictures(network, title, faces, labels, settings)
@@ -58,12 +58,12 @@ def _network_pictures(
     heats = {} if layer is None else {f"Grad-CAM {layer}": saliency.grad_cam(network, shown, true, layer)}
     heats["input gradients"] = saliency.input_gradients(network, shown, true)
     heats["occlusion"] = saliency.occlusion(network, shown, true).relu()
-    sheet = [grey_to_rgb(shown), *(overlay_heat(shown, heat) for heat in heats.values())]
+    sheet = [faces_to_rgb(shown), *(overlay_heat(shown, heat) for heat in heats.values())]
     words = f"{title}: evidence for the true emotion"
     yield "saliency", contact_sheet(sheet, ("face", *heats), _names(true), title=words)
     if layer is not None:
         means, heat, counts = saliency.mean_grad_cams(network, faces, labels, CLASSES, layer)
-        sheet, row_names = [grey_to_rgb(means), overlay_heat(means, heat)], ("mean face", "mean Grad-CAM")
+        sheet, row_names = [faces_to_rgb(means), overlay_heat(means, heat)], ("mean face", "mean Grad-CAM")
         words = f"{title}: mean Grad-CAM of each emotion at {layer}"
         yield "grad-cam-means", contact_sheet(sheet, row_names, EXPRESSIONS, [[f"{n:,} faces" for n in counts]], words)
 

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fer_lightning.figures.sheets import contact_sheet, grey_to_rgb
+from fer_lightning.figures.sheets import contact_sheet, faces_to_rgb
 
 COLUMNS = 8
 """Faces in a row of the sheet."""
@@ -61,14 +61,14 @@ def confused_pairs(matrix: np.ndarray, most: int = 10) -> list[Pair]:
 def mistakes_sheet(
     faces: Tensor, probabilities: Tensor, labels: Tensor, rows: Tensor, names: Sequence[str], title: str
 ) -> Tensor:
-    """The faces of `rows`, each with its predicted and its true name and their probabilities. faces: (N, 1, 48, 48)."""
+    """The faces of `rows`, each with its predicted and its true name and their probabilities. faces: (N, C, H, H)."""
     captions = []
     for label, answer in zip(labels[rows].tolist(), probabilities[rows].tolist(), strict=True):
         predicted = int(np.argmax(answer))
         first = f"predicted {names[predicted]} {answer[predicted]:.0%}"
         captions.append(f"{first}\nlabel {names[label]} {answer[label]:.0%}")
     lines = [captions[begin : begin + COLUMNS] for begin in range(0, len(rows), COLUMNS)]
-    pictures = grey_to_rgb(faces[rows]).split(COLUMNS) if len(rows) else [torch.ones(COLUMNS, 3, 1, 1)]
+    pictures = faces_to_rgb(faces[rows]).split(COLUMNS) if len(rows) else [torch.ones(COLUMNS, 3, 1, 1)]
     return contact_sheet(pictures, captions=lines, title=title if len(rows) else f"{title}: none")
 
 

@@ -16,7 +16,7 @@ def grad_cam(
     of the gradient of the target's logit, taken before the map's own ReLU (Selvaraju et al., ICCV 2017, eq. 1 and 2).
     elementwise: each place has its own gradient as weight (HiResCAM, Draelos & Carin, arXiv 2011.08891). In networks
     that flatten their maps the mean may be negative for all maps that are active, so that plain Grad-CAM is 0.
-    faces: grey (B, 1, 48, 48), 0 to 255; targets: (B,) labels. Raises InputError for a layer that does not exist.
+    faces: (B, C, H, H), 0 to 255; targets: (B,) labels. Raises InputError for a layer that does not exist.
     """
     layer = require_layer(network, layer)
     with torch.enable_grad(), record_outputs(network, [layer]) as outputs:
@@ -34,12 +34,12 @@ def grad_cam(
 def mean_grad_cams(
     network: nn.Module, faces: Tensor, labels: Tensor, classes: int, layer: str | None = None
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """Mean face (classes, 1, H, W), mean Grad-CAM (classes, H, W) and number of faces of each class.
+    """Mean face (classes, C, H, W), mean Grad-CAM (classes, H, W) and number of faces of each class.
 
     Each face's map, for its own label, is divided by its maximum. A class without faces is all 0.
     """
     height, width = faces.shape[-2:]
-    means, heats, counts = torch.zeros(classes, 1, height, width), torch.zeros(classes, height, width), []
+    means, heats, counts = torch.zeros(classes, faces.shape[1], height, width), torch.zeros(classes, height, width), []
     for number in range(classes):
         own = faces[labels == number]
         counts.append(len(own))
@@ -53,27 +53,32 @@ def mean_grad_cams(
 
 
 def input_gradients(network: nn.Module, faces: Tensor, targets: Tensor) -> Tensor:
-    """Absolute gradient of the target's logit at each pixel, (B, H, W), logits a grey value (Simonyan et al., 2014)."""
+    """Absolute gradient of the target's logit at each pixel, (B, H, W), logits a grey value (Simonyan et al., 2014).
+
+    In colour, the largest of the three channels, as there.
+    """
     with torch.enable_grad():
         pictures = faces.detach().float().requires_grad_()
         logits = network(pictures)
         (gradients,) = torch.autograd.grad(logits.gather(1, targets[:, None].to(logits.device)).sum(), pictures)
-    return gradients[:, 0].abs()
+    return gradients.abs().amax(dim=1)
 
 
 @torch.no_grad()
 def occlusion(network: nn.Module, faces: Tensor, targets: Tensor, patch: int = 10, stride: int = 4) -> Tensor:
     """Loss of the target's probability when a pixel is hidden, (B, H, W), -1 to 1.
 
-    A square of `patch` pixels in the face's mean grey is moved over it in steps of `stride`; the value of a pixel is
-    the mean loss over all squares that cover it (Zeiler & Fergus, ECCV 2014, sec. 4.2).
+    A square of `patch` pixels in the face's mean grey or colour is moved over it in steps of `stride`, both larger in
+    proportion in a face of more than 48 pixels; the value of a pixel is the mean loss over all squares that cover it
+    (Zeiler & Fergus, ECCV 2014, sec. 4.2).
     """
     faces = faces.float()
     height, width = faces.shape[-2:]
+    patch, stride = (round(length * max(width / 48, 1)) for length in (patch, stride))
     own = targets[:, None].to(faces.device)
     before = network(faces).float().softmax(dim=1).gather(1, own)[:, 0]
     total, covered = faces.new_zeros(len(faces), height, width), faces.new_zeros(height, width)
-    fill = faces.mean(dim=(1, 2, 3), keepdim=True)
+    fill = faces.mean(dim=(2, 3), keepdim=True)
     # squares extend beyond the border by all but one stride, so that the border is covered as often as the middle
     for top in range(stride - patch, height, stride):
         for left in range(stride - patch, width, stride):

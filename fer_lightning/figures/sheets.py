@@ -34,7 +34,7 @@ FRAME, CONFLICT, HELD_OUT = "#c8c8c8", "#b3261e", "#1f5fa8"
 
 
 class Group(NamedTuple):
-    """Faces that belong together. images: (k, 48, 48) uint8; splits and labels: their names, k of each."""
+    """Faces that belong together. images: (k, H, H) or (k, H, H, 3) uint8; splits, labels: their k names."""
 
     images: np.ndarray
     splits: Sequence[str]
@@ -42,8 +42,8 @@ class Group(NamedTuple):
     heading: str = ""
 
 
-def grey_to_rgb(faces: Tensor) -> Tensor:
-    """Grey faces (N, 1, H, W), 0 to 255, as colours (N, 3, H, W), 0 to 1."""
+def faces_to_rgb(faces: Tensor) -> Tensor:
+    """Faces (N, 1, H, W) grey or (N, 3, H, W), 0 to 255, as colours (N, 3, H, W), 0 to 1."""
     return (faces.detach().float().cpu() / 255).clamp(0, 1).expand(-1, 3, -1, -1)
 
 
@@ -54,17 +54,20 @@ def apply_colormap(values: Tensor, name: str = "magma") -> Tensor:
 
 
 def signed_to_rgb(values: Tensor) -> Tensor:
-    """(N, H, W) values as colours (N, 3, H, W): 0 white, a picture's largest magnitude full red or (below 0) blue."""
-    largest = values.abs().amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
-    return apply_colormap(0.5 + 0.5 * values / largest, "RdBu_r")
+    """Changes (N, C, H, W) as colours (N, 3, H, W), scaled to a picture's largest magnitude.
+
+    Of one channel: 0 white, the largest full red or (below 0) blue. Of three: 0 mid grey, each channel up or down.
+    """
+    shares = 0.5 + 0.5 * values / values.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+    return shares.detach().float().cpu() if values.shape[1] == 3 else apply_colormap(shares[:, 0], "RdBu_r")
 
 
 def overlay_heat(faces: Tensor, heat: Tensor) -> Tensor:
-    """Faces (N, 1, H, W), 0 to 255, under heat (N, H, W) of 0 or more, scaled to each face's largest; (N, 3, H, W)."""
+    """Faces (N, C, H, W), 0 to 255, under heat (N, H, W) of 0 or more, scaled to each face's largest; (N, 3, H, W)."""
     heat = heat.detach().float().cpu()
     share = heat / heat.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
     opacity = 0.6 * share[:, None]
-    return grey_to_rgb(faces) * (1 - opacity) + apply_colormap(share, "inferno") * opacity
+    return faces_to_rgb(faces) * (1 - opacity) + apply_colormap(share, "inferno") * opacity
 
 
 def png(picture: Figure | Tensor) -> bytes:
@@ -81,6 +84,12 @@ def to_image(picture: Tensor) -> Image.Image:
     """A picture (C, H, W) of uint8 or of values 0 to 1 for Pillow."""
     pixels = picture if picture.dtype == torch.uint8 else (picture.clamp(0, 1) * 255).round().byte()
     return Image.fromarray(pixels.permute(1, 2, 0).numpy().squeeze())
+
+
+def scaled(image: Image.Image, side: int) -> Image.Image:
+    """A picture as side x side pixels: those of small ones repeated, larger ones resampled."""
+    method = Image.Resampling.NEAREST if 2 * max(image.size) <= side else Image.Resampling.LANCZOS
+    return image.resize((side, side), method)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -123,7 +132,7 @@ def contact_sheet(
             pen.text((left - 12, top + side / 2), row_names[number], INK, font(16), anchor="rm")
         for column, picture in enumerate(row):
             x = left + column * (side + GAP)
-            sheet.paste(to_image(picture).resize((side, side), Image.Resampling.NEAREST), (x, top))
+            sheet.paste(scaled(to_image(picture), side), (x, top))
             if column_names and number == 0:
                 pen.text((x + side / 2, top - 7), column_names[column], INK, font(16, bold=True), anchor="ms")
             if below[number]:
@@ -161,6 +170,6 @@ def _draw_group(sheet: Image.Image, pen: ImageDraw.ImageDraw, group: Group, left
     ink = CONFLICT if len(set(group.labels)) > 1 else INK
     for number, face in enumerate(group.images[:SHOWN]):
         x, y, split = left + GAP + number * (FACE + GAP), top + HEADING, group.splits[number]
-        sheet.paste(Image.fromarray(face).resize((FACE, FACE), Image.Resampling.NEAREST), (x, y))
+        sheet.paste(scaled(Image.fromarray(face), FACE), (x, y))
         pen.text((x + FACE / 2, y + FACE + 3), group.labels[number], ink, font(13), anchor="ma")
         pen.text((x + FACE / 2, y + FACE + 19), split, FAINT if split == "train" else HELD_OUT, font(12), anchor="ma")

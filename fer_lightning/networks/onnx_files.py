@@ -1,4 +1,4 @@
-"""A network as an ONNX file: grey faces of any size in, probabilities out, its card in the file's metadata."""
+"""A network as an ONNX file: faces of any size in, probabilities out, its card in the file's metadata."""
 
 import hashlib
 import json
@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fer_lightning.colour import grey
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.files import write_atomic
 from fer_lightning.networks.expression_network import ExpressionNetwork
-from fer_lightning.networks.preprocessing import SIDE
+from fer_lightning.networks.preprocessing import SIDE, Form
 from fer_lightning.networks.resampling import fit
 from fer_lightning.networks.weight_files import TrainedNetwork, card_content
 
@@ -30,36 +31,52 @@ NEEDED = "pip install 'fer_lightning[onnx]'"
 """What installs onnx, onnxscript and onnxruntime."""
 
 FACES, PROBABILITIES = "faces", "probabilities"
-"""Names of the graph's input, uint8 (N, H, W), and output, float32 (N, 7)."""
+"""Names of the graph's input, uint8 (N, H, W), or (N, H, W, 3) RGB of a network trained on colour; and output, float32
+(N, 7)."""
 
 
 class AnySize(nn.Module):
-    """Grey faces (N, H, W), uint8, to probabilities (N, 7): what an ONNX file computes, in torch."""
+    """Faces, uint8, to probabilities (N, 7): what an ONNX file computes, in torch.
+
+    Faces are grey (N, H, W), or of a network that was trained on colour (N, H, W, 3) RGB.
+    """
 
     def __init__(self, network: ExpressionNetwork):
         super().__init__()
-        self.network = network
+        self.network, self.form = network, network.form
 
     def forward(self, faces: Tensor) -> Tensor:
-        return self.network.probabilities(fit(faces, SIDE)[:, None])
+        if self.form.channels == 1:
+            return self.network.probabilities(fit(faces, self.form.side)[:, None])
+        channels = [fit(channel, self.form.side) for channel in faces.unbind(dim=3)]
+        return self.network.probabilities(torch.stack(channels, dim=1))
 
 
 class OnnxNetwork:
     """An exported network, run by onnxruntime on the CPU. names: the classes in order; card: what its file says of it.
 
-    Threads may share it.
+    form: the faces that it was trained on. Threads may share it.
     """
 
-    def __init__(self, session: Any, names: tuple[str, ...], card: dict[str, Any]):
-        self.names, self.card = names, card
+    def __init__(self, session: Any, names: tuple[str, ...], card: dict[str, Any], form: Form):
+        self.names, self.card, self.form = names, card, form
         self._session = session
 
     def probabilities(self, faces: np.ndarray) -> np.ndarray:
-        """Probabilities (N, 7), float32, of grey faces (N, H, W), uint8; N may be 0."""
-        if faces.ndim != 3 or faces.dtype != np.uint8 or 0 in faces.shape[1:]:
-            raise InputError(f"faces of shape {faces.shape} and type {faces.dtype}: expected (N, H, W) and uint8")
+        """Probabilities (N, 7), float32, of faces (N, H, W) or in colour (N, H, W, 3), uint8; N may be 0.
+
+        A network of the other form gets colour made grey, or grey in each channel.
+        """
+        in_colour = faces.ndim == 4 and faces.shape[3] == 3
+        if not (faces.ndim == 3 or in_colour) or faces.dtype != np.uint8 or 0 in faces.shape[1:]:
+            valid = "(N, H, W), or (N, H, W, 3) in colour, and uint8"
+            raise InputError(f"faces of shape {faces.shape} and type {faces.dtype}: expected {valid}")
         if not len(faces):
             return np.zeros((0, len(self.names)), np.float32)
+        if in_colour and self.form.channels == 1:
+            faces = grey(torch.from_numpy(faces.copy()).movedim(3, 1))[:, 0].byte().numpy()
+        elif not in_colour and self.form.channels == 3:
+            faces = np.repeat(faces[..., None], 3, axis=3)
         (found,) = self._session.run([PROBABILITIES], {FACES: np.ascontiguousarray(faces)})
         return found
 
@@ -86,21 +103,23 @@ def _open(content: bytes, path: Path, threads: int) -> OnnxNetwork:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         about = session.get_modelmeta().custom_metadata_map
         names, card = tuple(json.loads(about["names"])), json.loads(about["card"])
+        form = Form(*(int(value) for value in json.loads(about.get("form", f"[1, {SIDE}]"))))
         signature = [(end.name, end.type, len(end.shape)) for end in (*session.get_inputs(), *session.get_outputs())]
     except Exception as error:  # hostile bytes raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not an ONNX file of fer_lightning.export, or damaged ({reason[:200]})") from error
-    expected = [(FACES, "tensor(uint8)", 3), (PROBABILITIES, "tensor(float)", 2)]
-    if signature != expected or names != EXPRESSIONS or not isinstance(card, dict):
+    expected = [(FACES, "tensor(uint8)", 3 if form.channels == 1 else 4), (PROBABILITIES, "tensor(float)", 2)]
+    if signature != expected or form.side < 1 or names != EXPRESSIONS or not isinstance(card, dict):
         raise InputError(f"{path}: not an ONNX file of fer_lightning.export (it has other inputs, outputs or names)")
-    return OnnxNetwork(session, names, card)
+    return OnnxNetwork(session, names, card, form)
 
 
 def write_onnx(path: Path, trained: TrainedNetwork, about: Mapping[str, Any], probes: list[np.ndarray]) -> float:
     """Write a network as an ONNX file, once it gives torch's probabilities; returns their largest difference.
 
-    about: as in `write_weights`. probes: faces to compare on, arrays (N, H, W), uint8. Raises InputError where the file
-    exists or cannot be written, packages are missing, or the difference is above TOLERANCE; then no file is kept.
+    about: as in `write_weights`. probes: faces to compare on, uint8 arrays of the network's form. Raises InputError
+    where the file exists or cannot be written, packages are missing, or the difference is above TOLERANCE; then no file
+    is kept.
     """
     if path.exists():
         raise InputError(f"{path}: it exists; name another file, or remove it")
@@ -133,7 +152,7 @@ def _graph(path: Path, whole: AnySize, trained: TrainedNetwork, about: Mapping[s
         warnings.simplefilter("ignore")  # of torch about itself
         program = torch.onnx.export(
             whole,
-            (torch.zeros(2, 50, 61, dtype=torch.uint8),),
+            (torch.zeros(2, 50, 61, *(3,) * (whole.form.channels == 3), dtype=torch.uint8),),
             dynamo=True,
             opset_version=OPSET,
             input_names=[FACES],
@@ -151,9 +170,11 @@ def _graph(path: Path, whole: AnySize, trained: TrainedNetwork, about: Mapping[s
     model.graph.ClearField("metadata_props")
     weights = hashlib.sha256(b"".join(value.numpy().tobytes() for value in trained.network.state_dict().values()))
     card = card_content(trained, weights.hexdigest(), {"opset": OPSET, **about})
-    onnx.helper.set_model_props(model, {"names": json.dumps(EXPRESSIONS), "card": json.dumps(card)})
+    about_file = {"names": EXPRESSIONS, "card": card, "form": whole.form}
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in about_file.items()})
     model.producer_name, model.producer_version = "fer_lightning", str(about.get("fer_lightning", ""))
     model.graph.name = trained.model.name
-    model.doc_string = "Grey faces (N, H, W), uint8, of any size to the probabilities of the expressions in `names`."
+    kind = "Grey faces (N, H, W)" if whole.form.channels == 1 else "Faces in colour (N, H, W, 3), RGB"
+    model.doc_string = f"{kind}, uint8, of any size to the probabilities of the expressions in `names`."
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()

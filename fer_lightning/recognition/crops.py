@@ -1,4 +1,4 @@
-"""Faces cut out of pictures as FER2013's were: square, upright, 48 x 48 grey."""
+"""Faces cut out of pictures as FER2013's were: square, upright, 48 x 48 grey; or in colour, of another side."""
 
 import math
 from typing import NamedTuple
@@ -9,8 +9,16 @@ from PIL import Image, ImageOps
 from fer_lightning.recognition.detectors import Detection
 from fer_lightning.recognition.photos import square
 
-SIDE = 48
-"""Height and width of a face, pixels."""
+
+class CropForm(NamedTuple):
+    """What a network takes. channels: 1 grey, 3 colour; side: height and width, pixels."""
+
+    channels: int = 1
+    side: int = 48
+
+
+GREY = CropForm()
+"""As FER2013's faces are."""
 
 
 class Margin(NamedTuple):
@@ -31,19 +39,23 @@ LEAST_EYE_DISTANCE = 0.2
 """Of the box's longer side. In a face turned further to the side, the line of the eyes says nothing about its tilt."""
 
 
-def crop_face(pixels: np.ndarray, detection: Detection, margin: Margin) -> np.ndarray:
-    """One face, (48, 48) uint8. pixels: (H, W, 3) RGB uint8, in which the detection's box and landmarks are."""
+def crop_face(pixels: np.ndarray, detection: Detection, margin: Margin, form: CropForm = GREY) -> np.ndarray:
+    """One face, (side, side) or (side, side, 3) uint8.
+
+    pixels: (H, W, 3) RGB uint8, in which the detection's box and landmarks are.
+    """
+    mode, length = ("L" if form.channels == 1 else "RGB"), form.side
     x, y, width, height = detection.box
     side, angle = max(width, height, 1.0), tilt(detection)
     right, down = margin.right * side, margin.down * side
     cosine, sine = math.cos(angle), math.sin(angle)
     centre = (x + width / 2 + right * cosine - down * sine, y + height / 2 + right * sine + down * cosine)
     if angle == 0:
-        return np.asarray(square(pixels, centre, margin.side * side, SIDE).convert("L"))
-    around = square(pixels, centre, 1.5 * margin.side * side, 3 * SIDE).convert("L")  # 1.5: the diagonal of a square
+        return np.asarray(square(pixels, centre, margin.side * side, length).convert(mode))
+    around = square(pixels, centre, 1.5 * margin.side * side, 3 * length).convert(mode)  # 1.5: the diagonal of a square
     turned = around.rotate(math.degrees(angle), Image.Resampling.BICUBIC)
     return np.asarray(
-        turned.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(SIDE / 2, SIDE / 2, 2.5 * SIDE, 2.5 * SIDE))
+        turned.resize((length, length), Image.Resampling.BILINEAR, box=(length / 2, length / 2, *(2.5 * length,) * 2))
     )
 
 
@@ -57,12 +69,13 @@ def tilt(detection: Detection) -> float:
     return math.atan2(down, across)
 
 
-def crop_faces(pixels: np.ndarray, detections: list[Detection], margin: Margin) -> np.ndarray:
-    """Faces (N, 48, 48) uint8 of a picture."""
-    crops = [crop_face(pixels, detection, margin) for detection in detections]
-    return np.array(crops, np.uint8).reshape(-1, SIDE, SIDE)
+def crop_faces(pixels: np.ndarray, detections: list[Detection], margin: Margin, form: CropForm = GREY) -> np.ndarray:
+    """Faces (N, side, side) or (N, side, side, 3) uint8 of a picture."""
+    crops = [crop_face(pixels, detection, margin, form) for detection in detections]
+    return np.array(crops, np.uint8).reshape(-1, form.side, form.side, *(3,) * (form.channels == 3))
 
 
-def whole_picture(pixels: np.ndarray) -> np.ndarray:
-    """A picture that is a face already, (48, 48) uint8: its central square. One of 48 x 48 pixels stays as it is."""
-    return np.asarray(ImageOps.fit(Image.fromarray(pixels).convert("L"), (SIDE, SIDE)))
+def whole_picture(pixels: np.ndarray, form: CropForm = GREY) -> np.ndarray:
+    """A picture that is a face already: its central square. One of the form's side stays as it is."""
+    image = Image.fromarray(pixels).convert("L" if form.channels == 1 else "RGB")
+    return np.asarray(ImageOps.fit(image, (form.side, form.side)))

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from fer_lightning.data.tensors import picture_tensor
 from fer_lightning.errors import InputError
 from fer_lightning.evaluation.inference import load_ensemble, views
 from fer_lightning.networks.onnx_files import OnnxNetwork, load_onnx, write_onnx
 from fer_lightning.networks.weight_files import load_network
+from fer_lightning.recognition.crops import CropForm
 from fer_lightning.weights import BUNDLED, weights_path
 
 BATCH = 32
@@ -36,18 +38,22 @@ class Ensemble:
         self._networks = load_ensemble([str(path) for path in in_torch], device).networks if in_torch else []
         for network in self._networks:
             fold_batch_norm(network)
+        forms = [one.form for one in (*self._networks, *self._sessions)]
+        self.form = CropForm(max(form.channels for form in forms), max(form.side for form in forms))
+        """The faces that it takes: in colour where a network was trained so, of the largest side."""
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
-        """Probabilities (N, 7) float32 of faces (N, 48, 48) uint8."""
+        """Probabilities (N, 7) float32 of faces (N, side, side) or (N, side, side, 3), uint8."""
         batches = [self._probabilities(faces[start : start + BATCH]) for start in range(0, len(faces), BATCH)]
         return np.concatenate(batches)
 
     @torch.inference_mode()
     def _probabilities(self, faces: np.ndarray) -> np.ndarray:
-        flipped = [faces] if self._tta == "none" else [faces, faces[..., ::-1]]
+        flipped = [faces] if self._tta == "none" else [faces, faces[:, :, ::-1]]
         members = [np.mean([session.probabilities(view) for view in flipped], axis=0) for session in self._sessions]
         for network in self._networks:  # `predict_probabilities` without its bar, a tenth of the time of one face
-            pictures = views(torch.tensor(faces, device=network.temperature.device)[:, None].float(), self._tta)
+            given = network.preprocessing.as_trained(picture_tensor(faces).to(network.temperature.device))
+            pictures = views(given.float(), self._tta)
             both = torch.stack([network.probabilities(view) for view in pictures])
             members.append(both.mean(dim=0).cpu().numpy())
         return np.asarray(np.mean(members, axis=0, dtype=np.float32))
@@ -74,6 +80,8 @@ def _session(path: Path) -> OnnxNetwork:
         return load_onnx(path)
     with tempfile.TemporaryDirectory(prefix="fer_lightning-") as folder:
         file = Path(folder) / f"{path.stem}.onnx"
-        faces = np.random.default_rng(0).integers(0, 256, (8, 48, 48), np.uint8)
-        write_onnx(file, load_network(path), {}, [faces])
+        network = load_network(path)
+        channels, side = network.network.form
+        shape = (8, side, side) if channels == 1 else (8, side, side, 3)
+        write_onnx(file, network, {}, [np.random.default_rng(0).integers(0, 256, shape, np.uint8)])
         return load_onnx(file)

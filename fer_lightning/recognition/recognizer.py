@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_lightning.errors import InputError, near_misses
 from fer_lightning.expressions import EXPRESSIONS
-from fer_lightning.recognition.crops import SIDE
+from fer_lightning.recognition.crops import GREY
 from fer_lightning.recognition.face_finder import FaceFinder, FoundFaces
 
 TTA = ("none", "flip")
@@ -51,7 +51,10 @@ class Face:
 
 
 class Classifier(Protocol):
-    """What gives probabilities (N, 7) float32 for faces (N, 48, 48) uint8."""
+    """What gives probabilities (N, 7) float32 for faces (N, side, side), or (N, side, side, 3), uint8.
+
+    Its attribute `form`, where it has one, is that of the faces which it takes; others take (N, 48, 48).
+    """
 
     def __call__(self, faces: np.ndarray, /) -> np.ndarray: ...
 
@@ -61,6 +64,7 @@ class Recognizer:
 
     def __init__(self, finder: FaceFinder, classifier: Classifier):
         self.finder, self._classifier = finder, classifier
+        finder.form = getattr(classifier, "form", GREY)
 
     @classmethod
     def load(
@@ -98,10 +102,15 @@ class Recognizer:
         return self.faces(found, self.classify(found.crops))
 
     def classify(self, crops: np.ndarray) -> np.ndarray:
-        """Probabilities (N, 7) float32, in the order of EXPRESSIONS, for faces (N, 48, 48) uint8."""
-        crops = np.asarray(crops)
-        if crops.ndim != 3 or crops.shape[1:] != (SIDE, SIDE) or crops.dtype != np.uint8:
-            raise ValueError(f"crops {crops.shape} {crops.dtype}: expected (N, {SIDE}, {SIDE}) uint8")
+        """Probabilities (N, 7) float32, in the order of EXPRESSIONS, for faces (N, side, side) uint8.
+
+        side: 48, or that of the network's training faces. Faces in colour are (N, side, side, 3), RGB. A network that
+        was trained on grey faces sees them in grey, and the other way round.
+        """
+        crops, side = np.asarray(crops), self.finder.form.side
+        if crops.shape[1:] not in ((side, side), (side, side, 3)) or crops.dtype != np.uint8:
+            valid = f"(N, {side}, {side}) or (N, {side}, {side}, 3)"
+            raise ValueError(f"crops {crops.shape} {crops.dtype}: expected {valid} uint8")
         if not len(crops):
             return np.empty((0, len(EXPRESSIONS)), np.float32)
         return self._classifier(crops)

@@ -110,8 +110,10 @@ class EvaluateSettings(Settings):
 
 
 class AuditSettings(Settings):
-    DATA_KEYS = {"path", "labels", "cache_dir", "check_counts", "download", "images", "seed", "label_noise"}
-    """Every image is looked at as it stands in the source."""
+    DATA_KEYS = {
+        "path", "labels", "cache_dir", "check_counts", "download", "images", "seed", "label_noise", "channels", "size",
+    }  # fmt: skip
+    """Every image is looked at as `channels` and `size` have it, before augmentation."""
 
     data: DataSettings
     threshold: Annotated[float, number(0, 1, above=True)]

@@ -2,12 +2,12 @@
 
 # ruff: noqa: D101
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fer_lightning.settings.labels import Labels
-from fer_lightning.settings.validation import IS_PATH, Settings, expected, number, whole
+from fer_lightning.settings.validation import IS_PATH, Settings, conflict, expected, number, whole
 
 Seed: TypeAlias = Annotated[int, whole(0, 2**32 - 1)]
 Switch: TypeAlias = Annotated[bool, expected("true or false")]
@@ -38,13 +38,22 @@ class AugmentSettings(Settings):
     shift: Annotated[float, number(0, 24)]
     rotate: Annotated[float, number(0, 180)]
     scale: Annotated[float, number(0, 0.9)]
+    brightness: Annotated[float, number(0, 1)]
+    contrast: Annotated[float, number(0, 1)]
+    saturation: Annotated[float, number(0, 1)]
+    hue: Annotated[float, number(0, 180)]
     erase: Annotated[float, number(0, 1)]
     mixup: Annotated[float, number(0, 100)]
 
     @property
     def warps(self) -> bool:
         """Whether pictures change in another way than by flipping, so that cached HOG features no longer hold."""
-        return any((self.shift, self.rotate, self.scale, self.erase, self.mixup))
+        return self.recolours or any((self.shift, self.rotate, self.scale, self.erase, self.mixup))
+
+    @property
+    def recolours(self) -> bool:
+        """Whether values change where they are."""
+        return any((self.brightness, self.contrast, self.saturation, self.hue))
 
 
 class InputSettings(Settings):
@@ -63,6 +72,13 @@ class _Data(InputSettings):
     soft_labels: FilePaths
     soft_weight: Annotated[float, number(0, 1)]
     augment: AugmentSettings
+
+    @model_validator(mode="after")
+    def _colours_are_changed_where_there_are_some(self) -> Self:
+        for name in ("saturation", "hue"):
+            if self.channels == 1 and (value := getattr(self.augment, name)):
+                raise conflict(f"data.augment.{name}={value}: grey pictures have no {name}. Give 0, or data.channels=3")
+        return self
 
     @property
     def inputs(self) -> InputSettings:

@@ -57,7 +57,7 @@ class ExpressionClassifier(LightningModule):
         self.class_weights.copy_(weights.where(class_counts > 0, 0))  # an expression without images counts nowhere
 
     def forward(self, faces: Tensor, hog: Tensor | None = None) -> Tensor:
-        """Logits (B, 7) of grey faces (B, 1, 48, 48), 0 to 255."""
+        """Logits (B, 7) of faces (B, C, H, H), 0 to 255."""
         logits: Tensor = self.network(faces, hog)
         return logits
 

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from fer_lightning.colour import reduced
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.faces import VAL
 from fer_lightning.expressions import EXPRESSIONS
@@ -30,12 +31,15 @@ from fer_lightning.figures.activations import (
 from fer_lightning.figures.confusion import confusion_picture
 from fer_lightning.figures.deepdream import CERTAIN, dream, dream_picture, towards_emotion
 from fer_lightning.figures.filters import filter_grid, first_filters
-from fer_lightning.figures.sheets import grey_to_rgb
+from fer_lightning.figures.sheets import faces_to_rgb
 from fer_lightning.networks import ExpressionNetwork
 from fer_lightning.settings import DrawSettings
 from fer_lightning.training.classifiers import classifier_of
 
 CLASSES = len(EXPRESSIONS)
+
+THUMBNAIL = 48
+"""Largest side of a face in the projector, pixels: all are in one picture, whose side is limited."""
 
 
 def drawing_callbacks(settings: DrawSettings, prefix: str = "") -> list[Callback]:
@@ -190,7 +194,7 @@ class DrawAtEnd(Callback):
 
 
 def draw_dreams(writer: SummaryWriter, step: int, network: ExpressionNetwork, images: Tensor, labels: Tensor) -> None:
-    """One of some faces (N, 1, 48, 48) dreamed towards each emotion as `deepdream/<emotion>`: face, dream, change.
+    """One of some faces (N, C, H, H) dreamed towards each emotion as `deepdream/<emotion>`: face, dream, change.
 
     It is a neutral face, where there is one. The tensor `deepdream_probabilities` (2, emotions) holds each target's
     probability for the face and for the dream.
@@ -209,13 +213,14 @@ def draw_dreams(writer: SummaryWriter, step: int, network: ExpressionNetwork, im
 
 @torch.no_grad()
 def draw_embedding(writer: SummaryWriter, step: int, network: ExpressionNetwork, faces: Tensor, labels: Tensor) -> None:
-    """The last hidden layer for some faces (N, 1, 48, 48), with thumbnails, for TensorBoard's projector."""
+    """The last hidden layer for some faces (N, C, H, H), with thumbnails, for TensorBoard's projector."""
     hidden = torch.cat([network.embed(*network.preprocessing(chunk)) for chunk in torch.split(faces, 256)])
     words = [
         [EXPRESSIONS[label], EXPRESSIONS[predicted], "right" if label == predicted else "wrong"]
         for label, predicted in zip(labels.tolist(), network.head.scores(hidden).argmax(dim=1).tolist(), strict=True)
     ]
-    thumbnails, header = grey_to_rgb(faces), ["label", "seen", "answer"]
+    thumbnails = reduced(faces_to_rgb(faces), min(THUMBNAIL, faces.shape[-1]))
+    header = ["label", "seen", "answer"]
     writer.add_embedding(hidden.float().cpu(), words, thumbnails, step, tag="last_hidden", metadata_header=header)
 
 
@@ -236,7 +241,7 @@ def scalar_layout(prefix: str) -> dict[str, dict[str, list[Any]]]:
 
 
 def val_faces(trainer: Trainer) -> tuple[Tensor, Tensor]:
-    """All validation faces (N, 1, 48, 48), grey values 0 to 255, and their labels (N,), on the device."""
+    """All validation faces (N, C, H, H), values 0 to 255, and their labels (N,), on the device."""
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(datamodule, FaceDataModule)
     rows = datamodule.rows[VAL].to(datamodule.loaded.images.device)

@@ -66,7 +66,7 @@ BAD = {
     "a column too many": (csv_with(4, lambda line: line + ",7"), r"row 4 .*: 4 columns, expected 3"),
     "an open quote": (csv_with(4, lambda line: line.replace(",", ',"', 1)), r"row 4 .*: not the text of a csv"),
     "bytes that are no text": (CSV.encode() + b"\xff\xfe\xfa\n", r"row 50 .*: not the text of a csv"),
-    "a line without end": (CSV.encode() + b"1 " * 99999, r"row 50 .*: a line of more than 65,536 bytes"),
+    "a line without end": (CSV.encode() + b"1 " * 2999999, r"row 50 .*: a line of more than 4,194,304 bytes"),
     "no column pixels": (b"emotion,Usage\n1,Training\n", r"no faces found.*without a column pixels; .* emotion, usage"),
     "no column emotion": (csv_text(SET, "pixels,Usage").encode(), r"no faces found.*without a column emotion"),
     "no header": (CSV.encode().partition(b"\n")[2], r"no faces found.*without a column emotion and pixels"),

@@ -10,7 +10,7 @@ from fer_lightning.figures.sheets import (
     Group,
     apply_colormap,
     contact_sheet,
-    grey_to_rgb,
+    faces_to_rgb,
     overlay_heat,
     png,
     sheet_of_groups,
@@ -20,7 +20,7 @@ from fer_lightning.figures.sheets import (
 
 def test_enlarged_pixels_stay_pixels():
     picture = torch.randint(0, 256, (1, 1, 3, 3))
-    sheet = contact_sheet([grey_to_rgb(picture)], side=12)
+    sheet = contact_sheet([faces_to_rgb(picture)], side=12)
     found = sheet[:, -18:-6, 16:28]
     assert torch.equal(found, picture[0].byte().repeat_interleave(4, 1).repeat_interleave(4, 2).expand(3, -1, -1))
 
