@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, WebPImagePlugin
 
 from fer_lightning.errors import InputError
 
@@ -17,6 +17,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 MAX_PIXELS = 100 << 20
 """Pixels of the largest picture that is read."""
+
+MAX_WEBP_PIXELS = 90 << 20
+"""The same of WebP, whose decoder holds three copies of the pixels: 12 bytes each, within 1.5 GB with all else."""
 
 LARGE = 16 << 20
 """Pixels above which a picture is reduced to a half, a quarter, ... when it is read."""
@@ -124,8 +127,9 @@ def _read(file: BinaryIO, where: str) -> Picture:
 
 def _check(image: ImageFile.ImageFile, file: BinaryIO, where: str) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{where}: {width} x {height} pixels; at most {MAX_PIXELS / 1e6:.0f} megapixels are read")
+    most, kind = (MAX_WEBP_PIXELS, " of a WebP") if image.format == "WEBP" else (MAX_PIXELS, "")
+    if width * height > most:
+        raise InputError(f"{where}: {width} x {height} pixels; at most {most / 1e6:.0f} megapixels{kind} are read")
     if image.format == "JPEG" and image.info.get("progressive"):
         place = file.tell()
         file.seek(0)
@@ -142,14 +146,25 @@ def _upright(image: Image.Image) -> Picture:
     while size[0] * size[1] > LARGE * factor**2:
         factor *= 2
     drafted = factor > 1 and isinstance(image, ImageFile.ImageFile) and image.draft(None, _divided(size, factor))
-    image.load()  # turns a TIFF as its EXIF says
+    if factor > 1 and isinstance(image, WebPImagePlugin.WebPImageFile):
+        loaded = _large_webp(image)
+    else:
+        image.load()  # turns a TIFF as its EXIF says
+        loaded = image
     size = size if drafted else image.size
-    rgb = _rgb(image, max(1, round(factor * image.size[0] / size[0])))
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    rgb = _rgb(loaded, max(1, round(factor * image.size[0] / size[0])))
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
         size = size[::-1] if orientation >= 5 else size
     return Picture(np.asarray(rgb), size)
+
+
+def _large_webp(image: WebPImagePlugin.WebPImageFile) -> Image.Image:
+    """The first frame in the memory into which the decoder copied it; `load` would add a copy."""
+    pixels = image._get_next()[0]  # noqa: SLF001
+    image._decoder = None  # noqa: SLF001
+    return Image.frombuffer(image.rawmode, image.size, pixels, "raw", image.rawmode, 0, 1)
 
 
 def _divided(size: tuple[int, int], factor: int) -> tuple[int, int]:

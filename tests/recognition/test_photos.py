@@ -12,6 +12,7 @@ from PIL import Image
 from skimage import data
 
 from fer_lightning.errors import InputError
+from fer_lightning.recognition import photos
 from fer_lightning.recognition.photos import MAX_PIXELS, open_picture, square
 
 COLOUR = Image.fromarray(data.astronaut()).resize((96, 64))
@@ -190,20 +191,45 @@ def test_missing_files_and_folders_are_refused(tmp_path):
             open_picture(path)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_large_webp_has_the_pixels_and_the_turn_that_pillow_gives(mode, monkeypatch):
+    image = COLOUR.convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    exif = Image.Exif()
+    exif[274] = 6
+    file = saved(image, "WEBP", quality=90, exif=exif)
+    monkeypatch.setattr(photos, "LARGE", 64 * 96 // 4)
+    found = open_picture(file)
+    white = Image.new("RGBA", (48, 32), "white")
+    white.alpha_composite(Image.open(file).convert("RGBA").reduce(2))
+    np.testing.assert_allclose(found.pixels, np.rot90(rgb(white), -1).astype(int), atol=1)
+    assert found.size == (64, 96)
+
+
+def test_a_webp_beyond_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(photos, "MAX_WEBP_PIXELS", 64 * 96 - 1)
+    with pytest.raises(InputError, match="megapixels of a WebP are read"):
+        open_picture(saved(COLOUR, "WEBP"))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_100_megapixels_stay_within_the_memory(tmp_path):
-    file = tmp_path / "large.png"
-    Image.new("L", (10_000, 10_000), 7).save(file, compress_level=1)
+@pytest.mark.parametrize(("form", "side", "most"), [("png", 10_000, 1_000_000), ("webp", 9_714, 1_250_000)])
+def test_100_megapixels_stay_within_the_memory(form, side, most, tmp_path):
+    file = tmp_path / f"large.{form}"
+    Image.new("L", (side, side), 7).save(
+        file, **({"quality": 50, "method": 0} if form == "webp" else {"compress_level": 1})
+    )
     code = (
         "import sys; from fer_lightning.recognition.photos import open_picture\n"
-        "picture = open_picture(sys.argv[1]); assert picture.size == (10_000, 10_000), picture.size\n"
+        f"picture = open_picture(sys.argv[1]); assert picture.size == ({side}, {side}), picture.size\n"
         "assert (picture.pixels == 7).all()\n"
         "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(file)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     peak = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    assert int(peak) < 1_000_000
+    assert int(peak) < most
 
 
 def test_a_square_repeats_the_edge_beyond_the_border():
