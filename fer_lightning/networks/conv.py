@@ -1,7 +1,7 @@
 """The paper's networks: convolutional, hybrid (conv features and HOG), fully connected."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fer_lightning.networks.expression_network import ExpressionNetwork
 from fer_lightning.networks.layers import ConvFeatures, Head
@@ -17,6 +17,10 @@ class ConvNetwork(ExpressionNetwork):
         values = self.features.length + self.preprocessing.hog_length
         self.head = Head(values, model.hidden, model.batch_norm, model.dropout)
 
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        return [[block] for block in self.features]
+
     def embed(self, images: Tensor, hog: Tensor | None) -> Tensor:
         features = self.features(images).flatten(1)
         return self.head.embed(features if hog is None else torch.cat([features, hog], dim=1))
@@ -29,6 +33,10 @@ class FullyConnectedNetwork(ExpressionNetwork):
         super().__init__(inputs, with_hog=model.input == "hog")
         values = self.preprocessing.hog_length or inputs.channels * inputs.size**2
         self.head = Head(values, model.hidden, model.batch_norm, model.dropout)
+
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        return []
 
     def embed(self, images: Tensor, hog: Tensor | None) -> Tensor:
         return self.head.embed(images.flatten(1) if hog is None else hog)

@@ -37,6 +37,11 @@ class ExpressionNetwork(nn.Module, ABC):
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    @abstractmethod
+    def stages(self) -> list[list[nn.Module]]:
+        """All layers below the head, in groups from the first to the last: none where the head is the network."""
+
     @abstractmethod
     def embed(self, images: Tensor, hog: Tensor | None) -> Tensor:
         """Output of the last hidden layer, (B, width), for what `preprocessing` gives."""

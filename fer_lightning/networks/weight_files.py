@@ -47,7 +47,8 @@ _RENAMED_CALLBACKS = {"KeepBestAndLast": "BestAndLastCheckpoint"}
 class TrainedNetwork:
     """A network ready to use, on the CPU and in evaluation mode, and what its file says of it.
 
-    data: the settings of the data that it was trained with, None where the file does not say.
+    data: the settings of the data that it was trained with, None where the file does not say. pretrained: of the
+    weights that training began with, file name and SHA-256; None: random ones.
     """
 
     network: ExpressionNetwork
@@ -55,6 +56,7 @@ class TrainedNetwork:
     seed: int
     data: DataSettings | None
     epoch: int | None
+    pretrained: dict[str, Any] | None = None
 
 
 def load_network(path: Path) -> TrainedNetwork:
@@ -68,7 +70,11 @@ def load_network(path: Path) -> TrainedNetwork:
     values = {key: given[key] for key in NetworkSettings.model_fields if key in given}
     data = content.get("config", {}).get("data")
     trained_with = None if data is None else restore(DataOnly, {"data": data}, version, str(path)).data
-    weights = content["state_dict"]
+    weights, pretrained = content["state_dict"], content.get("pretrained")
+    if not (
+        isinstance(pretrained, dict) and all(isinstance(word, str) for pair in pretrained.items() for word in pair)
+    ):
+        pretrained = None
     try:
         settings = restore(NetworkSettings, values, version, "its settings")
         with torch.device("meta"):
@@ -84,7 +90,7 @@ def load_network(path: Path) -> TrainedNetwork:
         raise InputError(f"{path}: its weights do not fit the network it names ({', '.join(sorted(wrong)[:3])})")
     network = build_network(settings.model, settings.inputs)
     network.load_state_dict({name.removeprefix(PREFIX): weights[name] for name in sizes})
-    return TrainedNetwork(network.eval(), settings.model, settings.seed, trained_with, content.get("epoch"))
+    return TrainedNetwork(network.eval(), settings.model, settings.seed, trained_with, content.get("epoch"), pretrained)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if path.suffix == SUFFIX:
             content = _read_weights(path)
         else:
-            _verify(path)
+            verify(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # hostile bytes raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -159,7 +165,7 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _verify(path: Path) -> None:
+def verify(path: Path) -> None:
     """Raise ValueError where a byte is not what torch wrote, or where a member would unpack to more than the file."""
     with zipfile.ZipFile(path) as archive:
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
@@ -197,9 +203,10 @@ def write_weights(path: Path, trained: TrainedNetwork, about: Mapping[str, Any],
 def card_content(trained: TrainedNetwork, weights_sha256: str, about: Mapping[str, Any]) -> dict[str, Any]:
     """What the card of a network says: how to build it, the checksum of its weights, and `about`."""
     inputs = trained.network.preprocessing.inputs
-    settings = NetworkSettings(model=trained.model, inputs=inputs, seed=trained.seed)
+    model = trained.model.model_copy(update={"weights": None, "new_head": False})  # a path of this machine
+    settings = NetworkSettings(model=model, inputs=inputs, seed=trained.seed)
     own = {"weights_sha256": weights_sha256, "settings_version": VERSION, "hyper_parameters": dump(settings)}
-    return {**own, **about}
+    return {**own, **({"pretrained": trained.pretrained} if trained.pretrained else {}), **about}
 
 
 def _read_weights(path: Path) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from fer_lightning.settings.groups import (
+    LEAST_SIDE,
     OPEN_ENDED,
     AnySchedule,
     DataSettings,
     Fer2013Data,
     FerPlusData,
     FilePath,
+    FinetuneSettings,
     InputSettings,
     LoggerSettings,
     ModelSettings,
@@ -25,6 +27,12 @@ from fer_lightning.settings.groups import (
 )
 from fer_lightning.settings.trainer_arguments import ONE_DEVICE, TrainerSettings
 from fer_lightning.settings.validation import IS_PATH, Settings, conflict, expected, number, whole
+
+
+def require_size(model: ModelSettings, size: int) -> None:
+    """Raise the error of a validator where a backbone's layers leave nothing of a picture of this size."""
+    if size < (least := LEAST_SIDE.get(model.kind, 0)):
+        raise conflict(f"data.size={size}: {model.kind} takes pictures of {least} pixels or more. Give data.size=96")
 
 
 class EarlyStoppingSettings(Settings):
@@ -64,6 +72,7 @@ class TrainSettings(Settings):
     checkpoint_minutes: Annotated[float | None, number(0, null=True)]
     early_stopping: EarlyStoppingSettings
     ema: EmaSettings
+    finetune: FinetuneSettings
     draw: DrawSettings
     cv: CrossValidationSettings
 
@@ -77,6 +86,18 @@ class TrainSettings(Settings):
                 f"schedule.name={self.schedule.name}: it needs the number of steps, which trainer.max_time leaves "
                 f"open. Give trainer.max_epochs or +trainer.max_steps, or schedule={' or '.join(OPEN_ENDED)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_can_be_trained_so(self) -> Self:
+        require_size(self.model, self.data.size)
+        kind, finetune = self.model.kind, self.finetune
+        if kind == "fc" and (finetune.head_epochs or finetune.layer_decay < 1):
+            raise conflict("finetune: the layers of fc are all of its head. Give head_epochs=0 and layer_decay=1")
+        if kind in ("fc", "alexnet", "vgg16") and finetune.norm != "train":
+            raise conflict(f"finetune.norm={finetune.norm}: {kind} has no batch normalisation below its head")
+        if finetune.head_epochs and not self.trainer.has_one_device:
+            raise conflict("finetune.head_epochs: on one device alone. Give head_epochs=0, or trainer.devices=1")
         return self
 
     @model_validator(mode="after")
@@ -202,6 +223,11 @@ class NetworkSettings(Settings):
     model: ModelSettings
     inputs: InputSettings
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _picture_is_large_enough(self) -> Self:
+        require_size(self.model, self.inputs.size)
+        return self
 
 
 class DataOnly(Settings):

@@ -134,6 +134,14 @@ class _Model(Settings):
     dropout: Annotated[float, number(0, below=1)]
     label_smoothing: Annotated[float, number(0, below=1)]
     class_weights: Switch
+    weights: FilePath
+    new_head: Switch
+
+    @model_validator(mode="after")
+    def _weights_exist_for_this_network(self) -> Self:
+        if self.weights == IMAGENET and not isinstance(self, BackboneModel):
+            raise conflict(f"weights={IMAGENET}: published for {', '.join(LEAST_SIDE)} alone. Give a file, or null")
+        return self
 
 
 class ConvModel(_Model):
@@ -150,7 +158,33 @@ class FullyConnectedModel(_Model):
     input: Literal["hog", "pixels"]
 
 
-ModelSettings: TypeAlias = Annotated[ConvModel | FullyConnectedModel, Field(discriminator="kind")]
+LEAST_SIDE = {"alexnet": 63, "vgg16": 32, "resnet18": 32}
+"""Height and width of the smallest picture that each backbone takes, pixels."""
+
+IMAGENET = "imagenet"
+"""Value of `model.weights`: the weights that PyTorch publishes."""
+
+
+class BackboneModel(_Model):
+    """conf/model/{alexnet,vgg16,resnet18}.yaml: a published network with a head for expressions."""
+
+    kind: Literal["alexnet", "vgg16", "resnet18"]
+
+
+ModelSettings: TypeAlias = Annotated[ConvModel | FullyConnectedModel | BackboneModel, Field(discriminator="kind")]
+
+
+class FinetuneSettings(Settings):
+    """How the layers below the head are trained."""
+
+    head_epochs: Annotated[int, whole(0)]
+    layer_decay: Annotated[float, number(0, 1, above=True)]
+    norm: Literal["train", "statistics", "frozen"]
+
+    @property
+    def holds_layers(self) -> bool:
+        """Whether some layer is not trained, or not always."""
+        return self.head_epochs > 0 or self.norm != "train"
 
 
 class _Optimizer(Settings):

@@ -48,6 +48,8 @@ class ExpressionClassifier(LightningModule):
         self.val_confusion = MulticlassConfusionMatrix(CLASSES)
         self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self.pretrained: dict[str, str] | None = None
+        """What `networks.pretrained` says of the weights that training began with; None: random ones."""
         groups = {name: dump(getattr(settings, name)) for name in ("model", "optimizer", "schedule")}
         self.save_hyperparameters({**groups, "inputs": dump(settings.data.inputs), "seed": settings.seed}, logger=False)
 
@@ -122,7 +124,7 @@ class ExpressionClassifier(LightningModule):
         self.val_confusion.reset()  # not at the end: callbacks read it after the epoch
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.network, self.settings.optimizer)
+        optimizer = build_optimizer(self.network, self.settings.optimizer, self.settings.finetune.layer_decay)
         schedule = self.settings.schedule
         if isinstance(schedule, PlateauSettings):
             # stepped by hand: Lightning would step it after the epoch's checkpoint, and a resumed run would differ
@@ -135,9 +137,12 @@ class ExpressionClassifier(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.plateau is not None:
             checkpoint["plateau"] = self.plateau.state_dict()
+        if self.pretrained is not None:
+            checkpoint["pretrained"] = self.pretrained
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._plateau_state = checkpoint.get("plateau")
+        self.pretrained = checkpoint.get("pretrained")
 
     def on_train_start(self) -> None:
         if self.plateau is not None and self._plateau_state is not None:

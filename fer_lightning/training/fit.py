@@ -17,6 +17,7 @@ from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
 from fer_lightning.files import run_lock, write_json
 from fer_lightning.machine import provenance
+from fer_lightning.networks.pretrained import load_pretrained
 from fer_lightning.settings import TrainSettings
 from fer_lightning.training.classifiers import ExpressionClassifier
 from fer_lightning.training.history import QUANTITIES
@@ -69,6 +70,8 @@ def _train(
         console.print(f"resume=true: there is no checkpoint in {folder}, so training begins at the beginning.")
     lightning.seed_everything(settings.seed, verbose=False)
     classifier = ExpressionClassifier(settings)  # first, since it is quick to refuse
+    if settings.model.weights and resumed is None:
+        classifier.pretrained = load_pretrained(classifier.network, settings.model)
     datamodule = datamodule or FaceDataModule(settings.data, classifier.network.uses_hog, settings.seed)
     prepare(classifier, datamodule)
     faces = checksum_of_faces(datamodule)
@@ -89,6 +92,7 @@ def _train(
         "model": settings.model.name,
         "data": settings.data.name,
         **provenance(str(trainer.strategy.root_device), str(trainer.precision)),
+        **({"pretrained": classifier.pretrained} if classifier.pretrained else {}),
         "finished": True,
     }
     if trainer.is_global_zero:
@@ -114,6 +118,8 @@ def announce(console: Console, classifier: ExpressionClassifier, datamodule: Fac
         f"{settings.model.name}: {classifier.network.parameter_count:,} parameters; "
         f"{title_of(settings.data.name)}: {sizes} images"
     )
+    if (found := classifier.pretrained) is not None:
+        console.print(f"  begins with {found['weights']} (sha256 {found['sha256'][:12]}), {found['head']} head")
     console.print(f"  on {describe_device(settings.trainer)}")
     for note in datamodule.notes:
         console.print(f"  note: {note}")

@@ -1,11 +1,13 @@
 """Optimisers, and learning-rate schedules as functions of the progress through a run, from 0 to 1."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
+from fer_lightning.networks import ExpressionNetwork
 from fer_lightning.settings import AdamSettings, SgdSettings
 
 Schedule = Callable[[float], float]
@@ -48,18 +50,39 @@ SCHEDULES: dict[str, Schedule] = {
 """The factor of the base rate by progress, by the name of the schedule."""
 
 
-def build_optimizer(network: nn.Module, settings: SgdSettings | AdamSettings) -> torch.optim.Optimizer:
+def build_optimizer(
+    network: nn.Module, settings: SgdSettings | AdamSettings, layer_decay: float = 1.0
+) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, Adam or AdamW over a network's parameters.
 
     L2 (`weight_decay`) is on the weights of convolutions and linear layers only, not on biases and norms. In sgd and
     adam it is a penalty of weight_decay / 2 * w**2 in the loss; in adamw it is decoupled (Loshchilov & Hutter,
-    ICLR 2019).
+    ICLR 2019). layer_decay: rate of each of the network's `stages` as a share of that of the stage above it; the head
+    has the full rate (Howard & Ruder, ACL 2018, sec. 3.2).
     """
-    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = []
+    for parameters, rate in parameters_with_rates(network, settings.lr, layer_decay):
+        weights = [parameter for parameter in parameters if parameter.ndim > 1]
+        others = [parameter for parameter in parameters if parameter.ndim <= 1]
+        groups.append({"params": weights, "weight_decay": settings.weight_decay, "lr": rate})
+        groups.append({"params": others, "weight_decay": 0.0, "lr": rate})
     if isinstance(settings, SgdSettings):
         momentum = settings.momentum
         return torch.optim.SGD(groups, lr=settings.lr, momentum=momentum, nesterov=momentum > 0)
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.lr, betas=(settings.betas[0], settings.betas[1]))
+
+
+def parameters_with_rates(
+    network: nn.Module, lr: float, layer_decay: float
+) -> Iterator[tuple[list[nn.Parameter], float]]:
+    """All parameters of a network in parts with their learning rates, from the head down."""
+    if layer_decay == 1:
+        yield list(network.parameters()), lr
+        return
+    assert isinstance(network, ExpressionNetwork)
+    stages = [[parameter for module in stage for parameter in module.parameters()] for stage in network.stages]
+    below = {parameter for stage in stages for parameter in stage}
+    yield [parameter for parameter in network.parameters() if parameter not in below], lr
+    for depth, stage in enumerate(reversed(stages), start=1):
+        yield stage, lr * layer_decay**depth

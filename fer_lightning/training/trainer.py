@@ -29,6 +29,7 @@ from fer_lightning.settings import (
 )
 from fer_lightning.training.checkpoints import AtomicCheckpointIO, BestAndLastCheckpoint
 from fer_lightning.training.early_stopping import StopAtMaxSteps, StopEarly, StopWhenDiverged
+from fer_lightning.training.finetuning import FineTuning
 from fer_lightning.training.history import QUANTITIES, History
 from fer_lightning.training.progress import ShowProgress
 from fer_lightning.training.resume import EnsureTrainEnd, ResumeWithinEpoch
@@ -45,6 +46,7 @@ def build_trainer(
     history = History(folder, prefix)
     callbacks: list[Callback] = [
         *([EMAWeightAveraging(decay=settings.ema.decay)] if settings.ema.decay else []),
+        *([FineTuning(settings.finetune)] if settings.finetune.holds_layers else []),
         EnsureTrainEnd(),
         ResumeWithinEpoch(),
         StopWhenDiverged(),

@@ -56,7 +56,7 @@ def test_each_key_that_a_file_lacks_counts_as_its_default(values):
     for key in flatten(values):
         if not key.endswith((".name", ".kind")):
             assert restore(TrainSettings, without(values, key), VERSION, "file") == whole, key
-    for group in ("draw", "cv", "ema", "early_stopping"):
+    for group in ("draw", "cv", "ema", "finetune", "early_stopping"):
         assert restore(TrainSettings, without(values, group), VERSION, "file") == whole, group
 
 
