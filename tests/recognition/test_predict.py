@@ -135,9 +135,7 @@ def test_paths_are_files_folders_and_patterns_each_once(photos):
     assert list(media_of([str(photos)])) == [str(path) for path in whole]
     assert list(media_of([f"{photos}/*.jpg"])) == [str(whole[0]), str(whole[2])]
     assert list(media_of([f"{photos}/**/astronaut.*"])) == [str(whole[0]), str(whole[1])]
-    assert list(media_of([str(whole[2]), str(photos), "-"])) == [str(whole[number]) for number in (2, 0, 1, 3)] + [
-        "-"
-    ]
+    assert list(media_of([str(whole[2]), str(photos), "-"])) == [str(whole[number]) for number in (2, 0, 1, 3)] + ["-"]
     assert list(media_of([str(photos)], without=photos / "below")) == [str(whole[number]) for number in (0, 2, 3)]
     assert list(media_of([str(photos / "notes.txt")])) == [str(photos / "notes.txt")]
 
