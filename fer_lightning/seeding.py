@@ -7,7 +7,7 @@ the uninterrupted run drew, because the draws depend on nothing else.
 import numpy as np
 import torch
 
-ORDER, AUGMENTATION, DROPOUT = range(3)
+ORDER, AUGMENTATION, DROPOUT, SUBSET = range(4)
 """Purposes; the streams of one (seed, epoch) are independent."""
 
 

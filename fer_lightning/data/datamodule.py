@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fer_lightning.data.copy_notes import near_copies_that_remain, repeated_notes
-from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, unique_training_rows
+from fer_lightning.data.faces import SPLITS, TEST, TRAIN, VAL, stratified_share, unique_training_rows
 from fer_lightning.data.loader import Batches, FaceTensors
 from fer_lightning.data.soft_labels import soft_targets
 from fer_lightning.data.sources import CachedFaces, cached_hog, cached_near_pairs, open_faces
@@ -67,6 +67,11 @@ class FaceDataModule(lightning.LightningDataModule):
                 f"left out: {held_out:,} copies of val or test images, {repeated:,} further copies.",
                 near_copies_that_remain(faces, kept, cached_near_pairs(faces)),
             )
+            self.rows[TRAIN] = torch.from_numpy(kept)
+        if (fraction := self.settings.train_fraction) < 1:
+            rows, count = self.rows[TRAIN].numpy(), len(self.rows[TRAIN])
+            kept = rows[stratified_share(faces.labels[rows], fraction, self.seed)]
+            self.notes += (f"data.train_fraction={fraction}: {len(kept):,} of {count:,} training images are used.",)
             self.rows[TRAIN] = torch.from_numpy(kept)
         self.notes += tuple(repeated_notes(faces, self.rows[TRAIN].numpy()))
         if self.settings.soft_labels:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fer_lightning.seeding import SUBSET, stream_seed
+
 SIDE = 48
 """Height and width of FER2013's faces, pixels; sets of larger pictures may be kept larger."""
 
@@ -80,6 +82,16 @@ def unique_training_rows(copy_groups: np.ndarray, split: np.ndarray) -> tuple[np
     apart = train[~np.isin(copy_groups[train], copy_groups[split != TRAIN])]
     rows = np.sort(apart[np.unique(copy_groups[apart], return_index=True)[1]])
     return rows, len(train) - len(apart), len(apart) - len(rows)
+
+
+def stratified_share(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Positions, ascending, of a random share of each label's images, one at least. A larger share holds a smaller one.
+
+    labels: (N,).
+    """
+    order = np.random.default_rng(stream_seed(seed, 0, SUBSET)).permutation(len(labels))
+    own = [order[labels[order] == label] for label in np.unique(labels)]
+    return np.sort(np.concatenate([order[:0], *(rows[: max(round(share * len(rows)), 1)] for rows in own)]))
 
 
 def content_checksum(faces: Faces) -> str:

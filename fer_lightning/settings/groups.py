@@ -69,6 +69,7 @@ class _Data(InputSettings):
     cache_dir: FilePath
     batch_size: Annotated[int, whole(2)]
     unique: Switch
+    train_fraction: Annotated[float, number(0, 1, above=True)]
     soft_labels: FilePaths
     soft_weight: Annotated[float, number(0, 1)]
     augment: AugmentSettings

@@ -8,7 +8,7 @@ from small_sets import csv_text, encoded, in_csv_order, pictures
 
 from fer_lightning.cli import settings_of
 from fer_lightning.data.datamodule import FaceDataModule
-from fer_lightning.data.faces import TEST, TRAIN, VAL, unique_training_rows
+from fer_lightning.data.faces import TEST, TRAIN, VAL, stratified_share, unique_training_rows
 from fer_lightning.data.sources import open_faces
 from fer_lightning.errors import InputError
 from fer_lightning.networks.preprocessing import Preprocessing
@@ -150,3 +150,19 @@ def test_unique_training_on_the_real_set_leaves_no_copy_on_either_side(fer2013, 
     train = [keys[row] for row in datamodule.rows[TRAIN].tolist()]
     assert len(set(train)) == len(train)
     assert not set(train) & {keys[row] for row in datamodule.rows[VAL].tolist()}
+
+
+def test_a_share_of_the_training_images_is_stratified_seeded_and_within_the_larger_ones(opened):
+    labels = np.repeat(np.arange(7), [3, 10, 20, 50, 100, 7, 1])
+    tenth, third, whole = (stratified_share(labels, share, seed=5) for share in (0.1, 0.3, 1.0))
+    assert np.bincount(labels[tenth]).tolist() == [1, 1, 2, 5, 10, 1, 1]
+    assert np.bincount(labels[third]).tolist() == [1, 3, 6, 15, 30, 2, 1]
+    assert set(tenth) < set(third)
+    assert whole.tolist() == list(range(len(labels)))
+    assert stratified_share(labels, 0.1, 5).tolist() == tenth.tolist() != stratified_share(labels, 0.1, 6).tolist()
+    assert len(stratified_share(labels[:0], 0.5, 0)) == 0
+    part, everything = opened("data.images=280", "data.train_fraction=0.25"), opened("data.images=280")
+    assert set(part.rows[TRAIN].tolist()) < set(everything.rows[TRAIN].tolist())
+    assert (part.split_sizes["train"], part.split_sizes["val"]) == (56, everything.split_sizes["val"])
+    assert "data.train_fraction=0.25: 56 of 224 training images are used." in part.notes
+    assert not torch.equal(part.statistics()[0], everything.statistics()[0])

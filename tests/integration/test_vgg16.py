@@ -1,4 +1,4 @@
-"""VGG-16, half a gigabyte of weights: a state dict of torchvision's loaded, fine-tuned for a step, exported and read."""
+"""VGG-16, half a gigabyte: a state dict of torchvision's loaded, fine-tuned for a step, exported and read."""
 
 import numpy as np
 import pytest

@@ -194,6 +194,7 @@ RANGES: dict[str, dict[str, tuple[list[Any], list[Any], str]]] = {
         "data.cache_dir": OPTIONAL_TEXT,
         "data.batch_size": ([1, 0, 2.5, True, None], [2, 4096], "a whole number of 2 or more"),
         "data.unique": TRUTH,
+        "data.train_fraction": ([0, 1.1, "1", None], [0.01, 1], "a number above 0, at most 1"),
         "data.soft_labels": (
             [3, [], ["a.npz", 3], True, ""],
             ["a.npz", ["a.npz", "b.npz"], None],
