@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from fer_lightning.colour import reduced
 from fer_lightning.networks.layers import Head
 from fer_lightning.networks.preprocessing import Form, Normalization, Preprocessing
 from fer_lightning.settings import InputSettings
@@ -46,9 +47,14 @@ class ExpressionNetwork(nn.Module, ABC):
     def embed(self, images: Tensor, hog: Tensor | None) -> Tensor:
         """Output of the last hidden layer, (B, width), for what `preprocessing` gives."""
 
-    def forward(self, faces: Tensor, hog: Tensor | None = None) -> Tensor:
-        """Logits (B, 7). hog: (B, hog_length) of the faces where it is known (a cache); else it is computed."""
-        return self.head.scores(self.embed(*self.preprocessing(faces, hog)))
+    def forward(self, faces: Tensor, hog: Tensor | None = None, side: int | None = None) -> Tensor:
+        """Logits (B, 7). hog: (B, hog_length) of the faces where it is known (a cache); else it is computed.
+
+        side: of the pictures that the first layer gets, pixels, at most `inputs.size`; None: `inputs.size`. HOG is that
+        of the faces.
+        """
+        images, features = self.preprocessing(faces, hog)
+        return self.head.scores(self.embed(images if side is None else reduced(images, side), features))
 
     def probabilities(self, faces: Tensor) -> Tensor:
         """Probabilities (B, 7), float32: softmax of the logits divided by the network's temperature."""

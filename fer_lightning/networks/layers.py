@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -45,28 +46,43 @@ class ConvBlock(nn.Module):
         self.dropout = nn.Dropout(layer.dropout) if layer.dropout else nn.Identity()
         self.pool = nn.MaxPool2d(layer.pool) if layer.pool > 1 else nn.Identity()
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, grid: int | None = None) -> Tensor:
+        """grid: height and width of what is given, whatever the size of `maps`; None: what the pooling gives."""
         maps = self.norm(self.conv(maps))
         if isinstance(self.dropout, nn.Identity):
             # maximum and ReLU commute: the same numbers, and a sixth faster to train on a CPU
-            return self.relu(self.pool(maps))
-        return self.pool(self.dropout(self.relu(maps)))
+            return self.relu(self._pooled(maps, grid))
+        return self._pooled(self.dropout(self.relu(maps)), grid)
+
+    def _pooled(self, maps: Tensor, grid: int | None) -> Tensor:
+        return self.pool(maps) if grid is None else F.adaptive_max_pool2d(maps, grid)
 
 
 class ConvFeatures(nn.Sequential):
     """The conv part: blocks `conv1`, `conv2`, ... (B, channels, side, side) to (B, filters, out_side, out_side).
 
+    Smaller images than those of `side` x `side` give features of the same size: the pooling of the last layer adapts.
     Raises InputError, naming the layer and its sizes, where kernels or pooling leave nothing of the image.
     """
 
     def __init__(self, conv: Sequence[ConvLayer], channels: int, side: int):
         super().__init__()
+        self.side = side
         for index, layer in enumerate(conv):
             side = out_side(layer, side, f"model.conv[{index}]")
             self.add_module(f"conv{index + 1}", ConvBlock(channels, layer))
             channels = layer.filters
+        self.out_side = side
         self.length = channels * side * side
         """Values of the features of one image."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if maps.shape[-1] == self.side:
+            return super().forward(maps)
+        *blocks, last = self
+        for block in blocks:
+            maps = block(maps)
+        return last(maps, self.out_side)
 
 
 class HiddenBlock(nn.Module):

@@ -69,6 +69,7 @@ class TrainSettings(Settings):
     seed: Seed
     resume: Switch
     memory_format: Literal["auto", "channels_last", "contiguous"]
+    compile: Annotated[bool | Literal["auto"], expected("auto, true or false")]
     checkpoint_minutes: Annotated[float | None, number(0, null=True)]
     early_stopping: EarlyStoppingSettings
     ema: EmaSettings
@@ -86,6 +87,10 @@ class TrainSettings(Settings):
                 f"schedule.name={self.schedule.name}: it needs the number of steps, which trainer.max_time leaves "
                 f"open. Give trainer.max_epochs or +trainer.max_steps, or schedule={' or '.join(OPEN_ENDED)}"
             )
+        if self.data.grow and self.trainer.max_time:
+            raise conflict("data.grow: it needs the number of epochs, which trainer.max_time leaves open")
+        if self.data.grow and self.model.kind == "fc":
+            raise conflict(f"data.grow: model={self.model.name} has no conv layers, and takes pictures of one size")
         return self
 
     @model_validator(mode="after")

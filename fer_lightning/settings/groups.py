@@ -19,6 +19,7 @@ FilePaths: TypeAlias = Annotated[
     expected("a file, or several as in '[a.npz,b.npz]', or null", lambda value: value is None or all(value or [""])),
     IS_PATH,
 ]
+Sides: TypeAlias = Annotated[list[Annotated[int, whole(8, 512)]], expected("a list of sides in pixels, 8 to 512 each")]
 FilePath: TypeAlias = Annotated[str | None, expected("text, or null"), IS_PATH]
 
 
@@ -72,6 +73,7 @@ class _Data(InputSettings):
     train_fraction: Annotated[float, number(0, 1, above=True)]
     soft_labels: FilePaths
     soft_weight: Annotated[float, number(0, 1)]
+    grow: Sides
     augment: AugmentSettings
 
     @model_validator(mode="after")
@@ -79,6 +81,12 @@ class _Data(InputSettings):
         for name in ("saturation", "hue"):
             if self.channels == 1 and (value := getattr(self.augment, name)):
                 raise conflict(f"data.augment.{name}={value}: grey pictures have no {name}. Give 0, or data.channels=3")
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_grow_to_their_size(self) -> Self:
+        if self.grow and max(self.grow) > self.size:
+            raise conflict(f"grow={self.grow}: larger than data.size={self.size}, to which the pictures grow")
         return self
 
     @property

@@ -19,7 +19,9 @@ CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") i
 VERSION = 2
 """Of the settings kept in files. 1 (files without a version): networks took normalised pictures, see weight_files."""
 
-MAY_CHANGE = frozenset({"resume", "checkpoint_minutes", "data.path", "data.votes", "data.cache_dir", "draw", "logger"})
+MAY_CHANGE = frozenset(
+    {"resume", "compile", "checkpoint_minutes", "data.path", "data.votes", "data.cache_dir", "draw", "logger"}
+)
 """Settings, or groups of them, that do not change what is trained: they may differ when something is resumed."""
 
 

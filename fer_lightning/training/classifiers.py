@@ -1,5 +1,7 @@
 """ExpressionClassifier: the LightningModule around a network, with loss, metrics, optimiser and schedule."""
 
+import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -14,6 +16,7 @@ from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.networks import build_network
 from fer_lightning.seeding import DROPOUT, stream_seed
 from fer_lightning.settings import PlateauSettings, TrainSettings, dump
+from fer_lightning.training.growth import require_sides, side_in
 from fer_lightning.training.optimizers import SCHEDULES, build_optimizer
 
 CLASSES = len(EXPRESSIONS)
@@ -34,6 +37,10 @@ class ExpressionClassifier(LightningModule):
         super().__init__()
         self.settings = settings
         self.network = build_network(settings.model, settings.data.inputs)
+        require_sides(self.network, settings.data.grow)
+        self.is_compiled = False
+        """Whether training steps run the network through torch.compile; may be set until training begins."""
+        self._compiled: Callable[..., Tensor] | None = None  # of a method: as a module it would rename the weights
         self.class_weights: Tensor
         self.register_buffer("class_weights", torch.ones(CLASSES))
         self.train_loss = MeanMetric(nan_strategy="disable")
@@ -72,8 +79,18 @@ class ExpressionClassifier(LightningModule):
         stream = self.current_epoch * self.trainer.world_size + self.trainer.global_rank
         torch.manual_seed(stream_seed(self.settings.seed, stream, DROPOUT))
 
+    @property
+    def side(self) -> int | None:
+        """Side of the pictures that the network is trained on in this epoch, pixels; None: that of `data.size`."""
+        data = self.settings.data
+        if not data.grow:
+            return None
+        steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        epochs = math.ceil(int(self.trainer.estimated_stepping_batches) / steps)
+        return side_in(self.current_epoch, epochs, data.grow, data.size)
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        logits = self(batch.images, batch.hog)
+        logits = (self._compiled or self.network)(batch.images, batch.hog, self.side)
         loss = F.cross_entropy(
             logits,
             batch.targets,
@@ -145,6 +162,8 @@ class ExpressionClassifier(LightningModule):
         self.pretrained = checkpoint.get("pretrained")
 
     def on_train_start(self) -> None:
+        if self.is_compiled:
+            self._compiled = torch.compile(self.network.forward, dynamic=False)
         if self.plateau is not None and self._plateau_state is not None:
             self.plateau.load_state_dict(self._plateau_state)
 

@@ -20,6 +20,7 @@ from fer_lightning.machine import provenance
 from fer_lightning.networks.pretrained import load_pretrained
 from fer_lightning.settings import TrainSettings
 from fer_lightning.training.classifiers import ExpressionClassifier
+from fer_lightning.training.compilation import is_compiled
 from fer_lightning.training.history import QUANTITIES
 from fer_lightning.training.resume import (
     METRICS,
@@ -28,7 +29,7 @@ from fer_lightning.training.resume import (
     checksum_of_faces,
     finished_metrics,
 )
-from fer_lightning.training.trainer import build_trainer, describe_device, log_hyperparameters
+from fer_lightning.training.trainer import build_trainer, describe_device, has_gpu, log_hyperparameters
 
 
 def fit(
@@ -73,6 +74,7 @@ def _train(
     if settings.model.weights and resumed is None:
         classifier.pretrained = load_pretrained(classifier.network, settings.model)
     datamodule = datamodule or FaceDataModule(settings.data, classifier.network.uses_hog, settings.seed)
+    classifier.is_compiled = is_compiled(settings.compile, has_gpu(settings.trainer.accelerator))
     prepare(classifier, datamodule)
     faces = checksum_of_faces(datamodule)
     source = f"data.path={settings.data.path}" if settings.data.path else f"data={settings.data.name}"

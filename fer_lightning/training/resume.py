@@ -115,6 +115,11 @@ def require_resumable(before: TrainSettings, now: TrainSettings, what: str) -> N
     """
     require_same(before, now, what, MAY_CHANGE_IN_A_RUN)
     was, becomes = before.trainer.max_epochs, now.trainer.max_epochs
+    if was != becomes and now.data.grow:
+        raise InputError(
+            f"trainer.max_epochs was {was} in {what} and is {becomes} now, and the sides of data.grow depend on it. "
+            f"Give trainer.max_epochs={was}, or another folder"
+        )
     if was != becomes and now.schedule.name not in OPEN_ENDED:
         raise InputError(
             f"trainer.max_epochs was {was} in {what} and is {becomes} now, and schedule={now.schedule.name} depends on "

@@ -129,7 +129,14 @@ def test_a_name_in_a_file_names_no_file_outside_of_its_group(group, tmp_path, va
 
 def test_settings_that_change_nothing_of_what_is_trained_may_differ(values):
     before = parse(TrainSettings, values)
-    changes = {"resume": True, "checkpoint_minutes": 1, "data.path": "x", "data.cache_dir": "y", "draw.every": 0}
+    changes = {
+        "resume": True,
+        "compile": True,
+        "checkpoint_minutes": 1,
+        "data.path": "x",
+        "data.cache_dir": "y",
+        "draw.every": 0,
+    }
     changes["logger"] = {"name": "csv"}
     for key, value in changes.items():
         require_same(before, parse(TrainSettings, given(values, key, value)), "the run")
