@@ -57,12 +57,21 @@ class StopSignals:
         """Raise `Stopped` at once again."""
         self._deferred = False
 
+    @property
+    def number(self) -> int:
+        """Number of the signal that was received, or 0."""
+        return signal.Signals[self.pending] if self.pending else 0
+
     def raise_pending(self) -> None:
         """Raise `Stopped` if a signal was recorded."""
-        if self.pending:
+        self.raise_signal(self.number)
+
+    def raise_signal(self, number: int) -> None:
+        """Raise `Stopped` for a signal that this process, or another one of its run, has received; 0: for none."""
+        if number:
             self.cancel_timer()
             self._raised = True
-            raise Stopped(self.pending)
+            raise Stopped(signal.Signals(number).name)
 
     def cancel_timer(self) -> None:
         """Do not interrupt after GRACE_SECONDS: the caller saves, and then calls `raise_pending()`."""
@@ -74,9 +83,12 @@ class StopSignals:
             signal.signal(signum, self._receive)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        if self._raised:
+        if self._raised and self.pending:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
+        if self._raised:  # for another process; this signal is the one that stopped all
+            self.pending = signal.Signals(signum).name
+            return
         first, self.pending = self.pending is None, self.pending or signal.Signals(signum).name
         if first and self._deferred:
             self._timer = threading.Timer(GRACE_SECONDS, _thread.interrupt_main, [signal.SIGTERM])

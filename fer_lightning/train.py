@@ -4,7 +4,8 @@ python -m fer_lightning.train model=hybrid_deep data=fer2013 data.path=fer2013.z
 python -m fer_lightning.train model=hybrid_deep data=fer2013 data.path=fer2013.zip cv.folds=5
 """
 
-import os
+import signal
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_lightning.cli import Invocation, hydra_command
+from fer_lightning.cli.paths import quoted
 from fer_lightning.settings import TrainSettings
 from fer_lightning.signals import Stopped
+from fer_lightning.training.ranks import end_with_first_process, process_rank
 
 
 def train(settings: TrainSettings, invocation: Invocation) -> float:
@@ -23,20 +26,18 @@ def train(settings: TrainSettings, invocation: Invocation) -> float:
     from fer_lightning.training.fit import fit
     from fer_lightning.training.resume import finished_metrics
 
+    end_with_first_process()
     console, folder = Console(highlight=False, quiet=process_rank() > 0), invocation.folder
     if settings.cv.folds:
         return float(cross_validate(settings, folder, console, invocation.write_settings)["cv/mean"])
     if settings.resume and finished_metrics(settings, folder):
         console.print(f"{folder}: this run is finished; nothing is left to do.")
-    metrics = fit(settings, folder, console, begin=invocation.write_settings)
+    words = [*sys.argv[1:], f"hydra.run.dir={quoted(str(folder.absolute()))}"]  # which may hold the time of day
+    again = [sys.executable, "-m", "fer_lightning.train", *words]
+    metrics = fit(settings, folder, console, begin=invocation.write_settings, command=again)
     if not invocation.multirun:
         print_summary(console, metrics, folder)
     return float(metrics["val/accuracy"])
-
-
-def process_rank() -> int:
-    """Number of this process among those of one run, by the variables that Lightning, torchrun and SLURM set."""
-    return int(next((os.environ[name] for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0))
 
 
 def print_summary(console: Console, metrics: dict[str, Any], folder: Path) -> None:
@@ -65,6 +66,8 @@ def main(settings: TrainSettings, invocation: Invocation) -> float:
     try:
         return train(settings, invocation)
     except Stopped as stopped:
+        if process_rank():
+            sys.exit(128 + signal.Signals[str(stopped)])  # the first process says that the run is stopped
         saved = next(invocation.folder.rglob("last.ckpt"), None)
         again = f"the same command with hydra.run.dir={invocation.folder} resume=true resumes"
         stopped.advice = f"{saved} is kept, and {again}" if saved else "nothing was trained yet"

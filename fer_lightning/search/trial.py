@@ -21,7 +21,6 @@ from torch.utils.benchmark import Timer
 
 from fer_lightning.files import write_json
 from fer_lightning.networks import build_network
-from fer_lightning.search.processes import this_worker
 from fer_lightning.search.results import write_hyperparameters
 from fer_lightning.search.samplers import BY_EPOCH, build_pruner
 from fer_lightning.search.storage import JOB_LOCK, open_storage
@@ -29,6 +28,7 @@ from fer_lightning.search.study import FOLDS, HOST, OBJECTIVES, WORKER, Outcome,
 from fer_lightning.settings import SearchSettings, TrainSettings
 from fer_lightning.training.cross_validation import fold_metrics, open_shared_faces, summary
 from fer_lightning.training.history import History
+from fer_lightning.training.processes import this_worker
 from fer_lightning.training.resume import METRICS
 
 THREADS = torch.get_num_threads()

@@ -16,7 +16,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from fer_lightning.errors import InputError
 from fer_lightning.networks import build_network
 from fer_lightning.search.plots import draw_plots
-from fer_lightning.search.processes import assign_gpus, started, this_worker
 from fer_lightning.search.results import best_trials, write_best, write_trials
 from fer_lightning.search.samplers import build_pruner
 from fer_lightning.search.screen import ending, opening, overview, print_results, state, workers_line
@@ -28,7 +27,8 @@ from fer_lightning.settings import SearchSettings, TrainSettings
 from fer_lightning.signals import Stopped
 from fer_lightning.training.cross_validation import folds_of, open_shared_faces
 from fer_lightning.training.fit import fit
-from fer_lightning.training.trainer import require_started_processes
+from fer_lightning.training.processes import assign_gpus, started, this_worker
+from fer_lightning.training.ranks import require_started_processes
 
 Launch: TypeAlias = Callable[[Sequence[list[str]], int], Sequence[Outcome]]
 """Runs jobs by their overrides, the first of that number, and returns how each trial ended."""

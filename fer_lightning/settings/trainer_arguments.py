@@ -105,9 +105,22 @@ class TrainerSettings(Settings):
     @property
     def has_one_device(self) -> bool:
         """Whether a run of these settings has one process on one device; -1 (all devices) counts as several."""
-        if isinstance(self.devices, str):
-            names = [name for name in self.devices.split(",") if name.strip()]
-            one = len(names) == 1 if "," in self.devices else names == ["1"]
-        else:
-            one = len(self.devices) == 1 if isinstance(self.devices, list) else self.devices == 1
-        return one and self.num_nodes in (None, 1)
+        return self.processes == 1
+
+    @property
+    def devices_per_node(self) -> int | None:
+        """How many devices are used on each machine; None: all that it has."""
+        if isinstance(self.devices, list):
+            return len(self.devices)
+        if isinstance(self.devices, str) and "," in self.devices:
+            return len([name for name in self.devices.split(",") if name.strip()])
+        try:
+            number = int(self.devices)
+        except ValueError:  # no number: Lightning says what is wrong with it
+            return None
+        return None if number == -1 else number
+
+    @property
+    def processes(self) -> int | None:
+        """How many processes a run has, one for each device of each machine; None where all devices are used."""
+        return None if self.devices_per_node is None else self.devices_per_node * (self.num_nodes or 1)

@@ -14,6 +14,7 @@ from fer_lightning.files import atomic_file
 from fer_lightning.networks.weight_files import read_checkpoint
 from fer_lightning.settings import VERSION, TrainSettings, dump
 from fer_lightning.signals import stop_signals
+from fer_lightning.training.ranks import largest
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -44,7 +45,7 @@ class BestAndLastCheckpoint(Checkpoint):
     The best is written before the last: a run killed between the two repeats the epoch and writes the same best again.
     The run's settings are saved in both. `last.ckpt` is also written between two steps of an epoch: after
     `checkpoint_minutes` without one, before a validation where a minute has passed, and after a stop signal, which is
-    then raised. (Runs of several processes stop at once, unsaved.)
+    then raised. The processes of a run agree on it: a signal to one of them stops all after the same step.
     """
 
     def __init__(self, folder: Path, settings: TrainSettings):
@@ -66,20 +67,21 @@ class BestAndLastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
         if trainer.global_step == 0:
             self._save_last(trainer)
-        if trainer.world_size == 1:
-            stop_signals.defer()
+        stop_signals.defer()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done, steps = batch_idx + 1, trainer.num_training_batches
         accumulated = trainer.accumulate_grad_batches  # accumulated gradients are in no checkpoint
-        if done >= steps or done % accumulated or trainer.world_size > 1 or trainer.should_stop:
+        if done >= steps or done % accumulated or trainer.should_stop:
             return  # with should_stop, the epoch ends here
-        if stop_signals.pending or self._is_due(before_validation=done + accumulated >= steps):
+        is_due = self._is_due(before_validation=done + accumulated >= steps)
+        signum, due = largest(trainer, stop_signals.number, is_due)
+        if signum or due:
             stop_signals.cancel_timer()
             self._save_last(trainer)
-        stop_signals.raise_pending()
+        stop_signals.raise_signal(signum)
 
     def _is_due(self, before_validation: bool) -> bool:
         if self.minutes is None:
@@ -92,12 +94,13 @@ class BestAndLastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stop_signals.cancel_timer()
+        (signum,) = largest(trainer, stop_signals.number)
         accuracy = float(trainer.callback_metrics["val/accuracy"])
         if accuracy > self.best_accuracy:
             self.best_accuracy, self.best_epoch = accuracy, trainer.current_epoch
             trainer.save_checkpoint(self.folder / BEST)
         self._save_last(trainer)
-        stop_signals.raise_pending()
+        stop_signals.raise_signal(signum)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stop_signals.resume_raising()

@@ -98,26 +98,28 @@ class ExpressionClassifier(LightningModule):
             label_smoothing=self.settings.model.label_smoothing,
         )
         labels = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
-        loss, images = self.over_processes(loss, batch.targets)
-        self.train_loss.update(loss.detach(), weight=images)
+        loss, of_batch, images = self.over_processes(loss, batch.targets)
+        self.train_loss.update(of_batch, weight=images)
         self.train_accuracy.update(logits.detach(), labels)
         metrics = {"train/loss": self.train_loss, "train/accuracy": self.train_accuracy}
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(labels))
-        return {"loss": loss, "logits": logits.detach(), "labels": labels}
+        return {"loss": loss, "of_batch": of_batch, "logits": logits.detach(), "labels": labels}
 
-    def over_processes(self, loss: Tensor, targets: Tensor) -> tuple[Tensor, float]:
-        """The mean loss over a process's part of a batch, as the part of it that adds up to that of the whole batch.
+    def over_processes(self, loss: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
+        """From the mean loss over a process's part of a batch to that over the whole batch.
 
-        Returns what has to be averaged over the processes, as their gradients are, and the images that it stands for:
-        parts need not be equally large, nor equal in the weights of their classes.
+        Returns what has to be averaged over the processes, as their gradients are; the loss of the whole batch, the
+        same in all processes; and the images that one process stands for. Parts need not be equally large, nor equal in
+        the weights of their classes.
         """
         if (world := self.trainer.world_size) == 1:
-            return loss, len(targets)
+            return loss, loss.detach(), len(targets)
         weighted = self.settings.model.class_weights and targets.ndim == 1
-        own = self.class_weights[targets].sum() if weighted else torch.tensor(float(len(targets)), device=loss.device)
-        sums = torch.stack([own, torch.tensor(float(len(targets)), device=loss.device)])
-        whole, images = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        return loss * own * world / whole, float(images) / world
+        own = self.class_weights[targets].sum() if weighted else loss.new_tensor(float(len(targets)))
+        sums = torch.stack([own, loss.new_tensor(float(len(targets))), (own * loss).detach()])
+        torch.distributed.all_reduce(sums)
+        whole, images, total = sums
+        return loss * own * world / whole, total / whole, float(images) / world
 
     def on_train_epoch_end(self) -> None:
         self.log("step", float(self.current_epoch))  # TensorBoard's horizontal axis, for every scalar: epochs

@@ -54,7 +54,7 @@ class StopWhenDiverged(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.losses.append(outputs["loss"].detach())
+        self.losses.append(outputs["of_batch"])  # the same in all processes, so that all of them raise
         if len(self.losses) == self.every or self.losses[-1].device.type == "cpu":
             self._check(trainer)
 

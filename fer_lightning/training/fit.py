@@ -10,7 +10,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, LambdaCallback
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from fer_lightning.data.datamodule import FaceDataModule
@@ -22,6 +21,7 @@ from fer_lightning.settings import TrainSettings
 from fer_lightning.training.classifiers import ExpressionClassifier
 from fer_lightning.training.compilation import is_compiled
 from fer_lightning.training.history import QUANTITIES
+from fer_lightning.training.ranks import other_processes, process_rank
 from fer_lightning.training.resume import (
     METRICS,
     KeepFaces,
@@ -39,22 +39,23 @@ def fit(
     datamodule: FaceDataModule | None = None,
     callbacks: Sequence[Callback] = (),
     begin: Callable[[], object] = lambda: None,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train into `folder`, or go on there; returns what metrics.json holds. A finished run is left as it is.
 
     datamodule: the faces and rows to train on; None opens those of `settings.data`. callbacks: further ones. begin: is
-    called once nothing is left to refuse, before the first epoch, in the process that writes. Raises InputError, also
-    where another process trains in `folder`.
+    called once nothing is left to refuse, before the first epoch, in the process that writes. command: as of
+    `ranks.other_processes`, for a run on several devices. Raises InputError, also where another process trains in
+    `folder`, and where one of the run's own was lost.
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)  # here: importing Lightning sets it to INFO
     warnings.filterwarnings("ignore", module="lightning.*")
-    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of the processes of this run
-    lock = run_lock(folder, console.print) if first else nullcontext()
+    lock = nullcontext() if process_rank() else run_lock(folder, console.print)
     with lock:
         if settings.resume and (finished := finished_metrics(settings, folder)):
             return finished
-        return _train(settings, folder, console, datamodule, callbacks, begin)
+        return _train(settings, folder, console, datamodule, callbacks, begin, command)
 
 
 def _train(
@@ -64,6 +65,7 @@ def _train(
     datamodule: FaceDataModule | None,
     callbacks: Sequence[Callback],
     begin: Callable[[], object],
+    command: Sequence[str],
 ) -> dict[str, Any]:
     """What `fit` does once the folder is locked and something is left to train."""
     resumed = checkpoint_to_resume(settings, folder)
@@ -85,7 +87,8 @@ def _train(
     trainer, history = build_trainer(settings, folder, console, [begins, KeepFaces(faces), *callbacks])
     log_hyperparameters(trainer, settings)
     checkpoint = None if resumed is None else resumed.checkpoint
-    trainer.fit(classifier, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    with other_processes(trainer.num_devices, trainer.num_nodes, command):
+        trainer.fit(classifier, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     metrics = {
         **history.summary(),
         "parameters": classifier.network.parameter_count,
@@ -123,5 +126,7 @@ def announce(console: Console, classifier: ExpressionClassifier, datamodule: Fac
     if (found := classifier.pretrained) is not None:
         console.print(f"  begins with {found['weights']} (sha256 {found['sha256'][:12]}), {found['head']} head")
     console.print(f"  on {describe_device(settings.trainer)}")
+    if settings.trainer.sync_batchnorm and settings.trainer.has_one_device:
+        console.print("  note: trainer.sync_batchnorm has no effect on one device.")
     for note in datamodule.notes:
         console.print(f"  note: {note}")

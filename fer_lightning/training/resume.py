@@ -20,6 +20,7 @@ from fer_lightning.networks.weight_files import read_checkpoint
 from fer_lightning.settings import MAY_CHANGE, OPEN_ENDED, TrainSettings, require_same, restore
 from fer_lightning.training.checkpoints import LAST
 from fer_lightning.training.classifiers import ExpressionClassifier, batches_of, classifier_of
+from fer_lightning.training.ranks import of_each_process
 
 METRICS = "metrics.json"
 
@@ -154,7 +155,7 @@ def finished_metrics(settings: TrainSettings, folder: Path) -> dict[str, Any] | 
 
 
 class ResumeWithinEpoch(Callback):
-    """Saves how many batches are done, the training metrics so far, and the state of the generator of dropout.
+    """Saves how many batches are done, and of each process the training metrics so far and the generator of dropout.
 
     Order and augmentation follow (seed, epoch). (Lightning restores the state of `Batches` itself, but not where the
     schedule asked for the number of steps before.) On another kind of device than before, dropout draws from the
@@ -166,12 +167,18 @@ class ResumeWithinEpoch(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if is_unfinished(trainer):
-            classifier, device = classifier_of(pl_module), pl_module.device
+            metrics = _training_metrics(classifier_of(pl_module))
+            own = {
+                "random": _generators(pl_module.device).get_rng_state(),
+                "metrics": {
+                    name: {key: value.cpu() for key, value in metric.metric_state.items()}  # type: ignore[union-attr]
+                    for name, metric in metrics.items()
+                },
+            }
             checkpoint[KEY] = {
                 "batches": batches_of(trainer).state_dict(),
-                "device": device.type,
-                "random": _generators(device).get_rng_state(),
-                "metrics": {name: dict(metric.metric_state) for name, metric in _training_metrics(classifier).items()},
+                "device": pl_module.device.type,
+                "processes": of_each_process(own),
             }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -183,10 +190,11 @@ class ResumeWithinEpoch(Callback):
         classifier, device = classifier_of(pl_module), pl_module.device
         batches_of(trainer).load_state_dict(self.saved["batches"])
         classifier.seed_dropout()
+        own = self.saved.get("processes", [self.saved])[trainer.global_rank]  # earlier versions: of the only process
         if self.saved["device"] == device.type:
-            _generators(device).set_rng_state(self.saved["random"])
+            _generators(device).set_rng_state(own["random"])
         for name, metric in _training_metrics(classifier).items():
-            metric.load_state_dict({key: value.to(device) for key, value in self.saved["metrics"][name].items()})
+            metric.load_state_dict({key: value.to(device) for key, value in own["metrics"][name].items()})
         self.saved = None
 
 

@@ -35,6 +35,7 @@ from fer_lightning.figures.sheets import faces_to_rgb
 from fer_lightning.networks import ExpressionNetwork
 from fer_lightning.settings import DrawSettings
 from fer_lightning.training.classifiers import classifier_of
+from fer_lightning.training.ranks import of_each_process
 
 CLASSES = len(EXPRESSIONS)
 
@@ -138,16 +139,21 @@ class DrawConfusion(Callback):
     def __init__(self, pace: Pace, prefix: str = ""):
         self.pace, self.prefix = pace, prefix
         self.cells: list[Tensor] = []
-        """Label * 7 + prediction of each training image of the epoch so far."""
+        """Label * 7 + prediction of each training image of the epoch so far, in this process."""
+        self._resumed: list[Tensor] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"cells": torch.cat(self.cells).to("cpu", torch.uint8)} if self.cells else {}  # of an unfinished epoch
+        if not self.cells:
+            return {}
+        return {"cells": of_each_process(torch.cat(self.cells).to("cpu", torch.uint8))}  # of an unfinished epoch
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.cells = list(state_dict.values())
+        cells = state_dict.get("cells", [])
+        self._resumed = [cells] if isinstance(cells, Tensor) else cells  # earlier versions: of the only process
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.cells = [cells.to(pl_module.device, torch.int64) for cells in self.cells]
+        if self._resumed:
+            self.cells = [self._resumed[trainer.global_rank].to(pl_module.device, torch.int64)]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.cells = []

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from fer_lightning.training.early_stopping import StopAtMaxSteps, StopEarly, Sto
 from fer_lightning.training.finetuning import FineTuning
 from fer_lightning.training.history import QUANTITIES, History
 from fer_lightning.training.progress import ShowProgress
+from fer_lightning.training.ranks import cluster_environment, require_started_processes
 from fer_lightning.training.resume import EnsureTrainEnd, ResumeWithinEpoch
 from fer_lightning.training.tensorboard import drawing_callbacks, summary_writer
 
@@ -64,7 +64,7 @@ def build_trainer(
             **trainer_arguments(settings.trainer, folder),
             callbacks=callbacks,
             logger=build_loggers(settings.logger, folder, prefix, settings.resume),
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *cluster_environment(settings.trainer)],
             default_root_dir=folder,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
@@ -73,7 +73,7 @@ def build_trainer(
     except InputError:
         raise
     except Exception as error:  # whatever a strategy or a precision raises
-        raise InputError(f"trainer: Lightning refuses these settings: {error}") from error
+        raise InputError(f"trainer: Lightning refuses these settings: {' '.join(str(error).split())}") from error
     return trainer, history
 
 
@@ -82,42 +82,31 @@ def trainer_arguments(settings: TrainerSettings, folder: Path) -> dict[str, Any]
     given = settings.model_dump(exclude_unset=True)
     arguments = {name: value for name, value in given.items() if value is not None}
     arguments["precision"] = choose_precision(settings.precision, settings.accelerator)
-    if has_gpu(settings.accelerator) and not settings.has_one_device:
+    if settings.has_one_device:
+        arguments.pop("sync_batchnorm", None)
+    elif has_gpu(settings.accelerator):
         arguments.setdefault("sync_batchnorm", True)  # statistics of the whole batch, as on one device
+    elif settings.sync_batchnorm:
+        raise InputError(
+            "trainer.sync_batchnorm=true: torch synchronises batch norm between GPUs alone. On several processes of a "
+            "CPU each takes the statistics of its own part of the batch; leave it out, or give model.batch_norm=false"
+        )
     if settings.profiler:
         arguments["profiler"] = PROFILERS[settings.profiler](dirpath=folder, filename="profile")
     return arguments
 
 
-def require_started_processes(settings: TrainerSettings) -> None:
-    """Raise InputError where torchrun or SLURM started several processes for a run that has one."""
-    started = started_processes()
-    if started > 1 and settings.has_one_device:
-        raise InputError(
-            f"{started} processes were started (torchrun or srun), and this run has one (trainer.devices="
-            f"{settings.devices}). Folds and searches want one process, or hydra.sweeper.workers=auto; a plain run on "
-            "several devices names how many, as in trainer.devices=2"
-        )
-
-
-def started_processes() -> int:
-    """How many processes of this command torchrun or SLURM started, by the variables that they set."""
-    counts = (os.environ.get(name, "") for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
-    return max((int(count) for count in counts if count.isdecimal()), default=1)
-
-
 def describe_device(settings: TrainerSettings) -> str:
     """What a run is trained on: `1 of 4 GPUs (NVIDIA H100), bf16-mixed` or `CPU, 2 threads, bf16-mixed`."""
     precision = choose_precision(settings.precision, settings.accelerator)
-    devices = settings.devices
+    nodes = f" on each of {settings.num_nodes} machines" if settings.num_nodes and settings.num_nodes > 1 else ""
     if has_gpu(settings.accelerator):
         there = torch.cuda.device_count()
-        used = 1 if settings.has_one_device else len(devices) if isinstance(devices, list) else devices
-        used = there if used in (-1, "-1") else used
-        return f"{used} of {there} GPU{'s' * (there != 1)} ({torch.cuda.get_device_name(0)}), {precision}"
+        used = settings.devices_per_node or there
+        return f"{used} of {there} GPU{'s' * (there != 1)} ({torch.cuda.get_device_name(0)}){nodes}, {precision}"
     if settings.accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
         threads = torch.get_num_threads()
-        processes = "" if settings.has_one_device else f", {devices} processes"
+        processes = "" if settings.has_one_device else f", {settings.devices_per_node} processes{nodes}"
         return f"CPU{processes}, {threads} thread{'s' * (threads != 1)}, {precision}"
     return f"{settings.accelerator}, {precision}"
 

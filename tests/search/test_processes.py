@@ -8,9 +8,9 @@ import torch
 from small_searches import QUICK, in_folder
 
 from fer_lightning.cli import settings_of
-from fer_lightning.search import processes
-from fer_lightning.search.processes import assign_gpus, started, visible_gpus
 from fer_lightning.settings import TrainSettings
+from fer_lightning.training import processes
+from fer_lightning.training.processes import assign_gpus, started, visible_gpus
 
 
 @pytest.fixture

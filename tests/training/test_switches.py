@@ -6,7 +6,7 @@ import pytest
 from tiny_runs import FC, run_fit
 
 from fer_lightning.errors import InputError
-from fer_lightning.training.trainer import started_processes
+from fer_lightning.training.ranks import started_processes
 
 SHORT = [*FC, "draw.every=0", "trainer.max_epochs=3"]
 

@@ -42,7 +42,7 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check the settings and the space, then search; torch is imported in between."""
-        from fer_lightning.search.processes import require_one_process, stop_with_parent, this_worker
+        from fer_lightning.training.processes import require_one_process, stop_with_parent, this_worker
 
         if this_worker():
             stop_with_parent()
