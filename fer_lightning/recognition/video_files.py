@@ -33,7 +33,7 @@ def load_av() -> ModuleType:
     return av
 
 
-@dataclass
+@dataclass(eq=False)
 class Frame:
     """A frame of a video. number: from 0; seconds: since the first frame, by the frames' own times."""
 

@@ -1,9 +1,9 @@
 """Faces and their emotions in videos, frame by frame."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, nullcontext
-from itertools import tee
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from fer_lightning.errors import InputError
 from fer_lightning.recognition.drawing import annotate as draw
+from fer_lightning.recognition.photos import Picture
 from fer_lightning.recognition.recognizer import Face, Recognizer
 from fer_lightning.recognition.timeline import Timeline
 from fer_lightning.recognition.tracks import Tracker
@@ -95,15 +96,34 @@ def faces_in(
     """Each frame with its faces, None where it is not looked at. Options: see `analyse_video`."""
     if every < 1:
         raise ValueError(f"every {every}: expected a whole number from 1 on")
-    tracker = Tracker(smooth)
-    frames, for_finder = tee(frames)
-    pictures = (frame.picture for index, frame in enumerate(for_finder) if index % every == 0)
+    tracker, numbered = Tracker(smooth), enumerate(frames)
+    taken: deque[tuple[int, Frame]] = deque()  # by the finder, ahead of those that were yielded
+    next_look: deque[Frame] = deque()  # the other way round
+
+    def pictures() -> Iterator[Picture]:
+        while True:
+            if next_look:
+                yield next_look.popleft().picture
+            elif (entry := next(numbered, None)) is not None:
+                taken.append(entry)
+                if entry[0] % every == 0:
+                    yield entry[1].picture
+            else:
+                return
+
     ahead = max(1, min(2 * jobs, AHEAD // every))
-    with closing(recognizer.finder.find_all(pictures, jobs, ahead)) as all_found:
-        for index, frame in enumerate(frames):
+    with closing(recognizer.finder.find_all(pictures(), jobs, ahead)) as all_found:
+        while True:
+            is_taken = bool(taken)
+            entry = taken.popleft() if taken else next(numbered, None)
+            if entry is None:
+                return
+            index, frame = entry
             if index % every:
                 yield frame, None
                 continue
+            if not is_taken:
+                next_look.append(frame)
             found = next(all_found)
             if isinstance(found, InputError):
                 raise found
