@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_lightning.data.datamodule import EVALUATION_BATCH, FaceDataModule
-from fer_lightning.data.faces import TRAIN
+from fer_lightning.data.faces import SIDE, TRAIN
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
 from fer_lightning.data.soft_labels import PREDICTIONS, write_predictions
 from fer_lightning.errors import InputError
@@ -163,7 +163,7 @@ def folds_of(settings: TrainSettings, datamodule: FaceDataModule) -> np.ndarray:
 def open_shared_faces(settings: TrainSettings) -> FaceDataModule:
     """The data module of some settings. Faces are read once a process, and shared by the settings that use the same."""
     with_hog = build_network(settings.model, settings.data.inputs).uses_hog
-    of_batches = {"batch_size": None, "augment": None, "channels": None, "size": None}  # not of the faces in memory
+    of_batches = {"batch_size": None, "augment": None, "size": max(SIDE, settings.data.size)}  # as the faces are kept
     datamodule = copy.copy(_opened(settings.data.model_copy(update=of_batches), with_hog))
     datamodule.settings, datamodule.seed = settings.data, settings.seed
     return datamodule
