@@ -163,8 +163,9 @@ def folds_of(settings: TrainSettings, datamodule: FaceDataModule) -> np.ndarray:
 def open_shared_faces(settings: TrainSettings) -> FaceDataModule:
     """The data module of some settings. Faces are read once a process, and shared by the settings that use the same."""
     with_hog = build_network(settings.model, settings.data.inputs).uses_hog
-    of_batches = {"batch_size": None, "augment": None, "size": max(SIDE, settings.data.size)}  # as the faces are kept
-    datamodule = copy.copy(_opened(settings.data.model_copy(update=of_batches), with_hog))
+    of_batches = {"batch_size": None, "augment": None, "grow": None}  # not of the faces in memory
+    of_faces = {"size": max(SIDE, settings.data.size)}
+    datamodule = copy.copy(_opened(settings.data.model_copy(update=of_batches | of_faces), with_hog))
     datamodule.settings, datamodule.seed = settings.data, settings.seed
     return datamodule
 
