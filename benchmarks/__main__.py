@@ -40,7 +40,7 @@ QUICK = (
 LONG = ("sprint", "growth", "many_machines", "pruning")
 BLOCK = "<!-- speed: made by make bench -->\n{}\n<!-- end of speed -->"
 PAGES = {FOLDER.parent / "README.md": True, FOLDER / "README.md": False}
-"""Page: whether it shows rows with a target alone."""
+"""Pages with a table, and whether it has only the rows with a target."""
 
 
 def run(name: str) -> dict[str, Any] | None:
@@ -83,27 +83,29 @@ def block(results: dict[str, Any], targets_alone: bool) -> str:
 
 
 def write_tables(results: dict[str, Any]) -> None:
-    pattern = re.compile(BLOCK.format(".*?"), re.DOTALL)
+    """Write the tables of README and benchmarks/README.md between their marks."""
+    begin, end = BLOCK.split("\n{}\n")
+    pattern = re.compile(f"{begin}.*?{end}", re.DOTALL)
     for page, targets_alone in PAGES.items():
-        text = page.read_text()
-        page.write_text(pattern.sub(lambda _, shown=targets_alone: block(results, shown), text))
+        text, table = page.read_text(), block(results, targets_alone)
+        page.write_text(pattern.sub(lambda _, table=table: table, text))
 
 
 def main() -> None:
-    names = [name for word in sys.argv[1:] for name in {"quick": QUICK, "long": LONG, "tables": ()}.get(word, (word,))]
+    groups = {"quick": QUICK, "long": [name for name in LONG if (FOLDER / f"{name}.py").exists()], "tables": ()}
+    names = [name for word in sys.argv[1:] for name in groups.get(word, (word,))]
     unknown = [name for name in names if not (FOLDER / f"{name}.py").exists()]
     if unknown or not sys.argv[1:]:
         known = ", ".join((*QUICK, *LONG))
         sys.exit(f"error: {', '.join(unknown) or 'no name'}: expected quick, long, tables or one of {known}")
-    began = time.perf_counter()
+    began, failed = time.perf_counter(), []
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    failed = []
     for name in names:
         if (found := run(name)) is None:
             failed.append(name)
-            continue
-        results[name] = found
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        else:
+            results[name] = found
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     write_tables(results)
     print(markdown(rows_of({name: results[name] for name in (names or results) if name in results})))
     print(f"{len(names)} benchmarks in {(time.perf_counter() - began) / 60:.1f} minutes")

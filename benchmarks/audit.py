@@ -6,7 +6,6 @@ python benchmarks/audit.py [fer2013.zip | fer2013.csv]      # default: FER2013=p
 """
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -15,12 +14,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from record import report, row
+from record import needed_fer2013, report, row
 
 from fer_lightning.data.near_copies import near_pairs
 from fer_lightning.data.sources import open_fer2013
 
-BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
 PART = 8_000
 THRESHOLD = 0.95
 
@@ -39,7 +37,7 @@ def brute_force(images: np.ndarray) -> list[tuple[int, int]]:
 
 
 def main() -> None:
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", BESIDE_THE_PROJECT))
+    path = needed_fer2013("audit", sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "fer_lightning.audit", "data=fer2013", f"data.path={path}"]
         began = time.perf_counter()

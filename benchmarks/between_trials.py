@@ -6,16 +6,14 @@ python benchmarks/between_trials.py [path of FER2013]      # default: FER2013=pa
 import contextlib
 import io
 import itertools
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import NamedTuple
 
-from record import report, row
+from record import needed_fer2013, report, row
 
 from fer_lightning.train import main as train
 from fer_lightning.training.history import History
@@ -35,8 +33,7 @@ def now() -> Clocks:
 
 
 def main() -> None:
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
-    path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", str(beside))
+    path = needed_fer2013("between_trials", sys.argv[1:])
     epochs: list[tuple[str, Clocks, Clocks]] = []  # trial, begin, end
     began, ended = History.on_train_epoch_start, History.on_train_epoch_end
 

@@ -9,7 +9,6 @@ python benchmarks/cache.py [fer2013.zip | fer2013.csv]      # default: FER2013=p
 import csv
 import io
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -20,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from record import report, row
+from record import needed_fer2013, report, row
 
 from fer_lightning.data.cache import cached_arrays
 from fer_lightning.data.sources import open_fer2013
 
-BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
 HOG_SHAPE = (2, 35_887, 900)
 ROUNDS = 5
 
@@ -73,7 +71,7 @@ def peak_mb() -> float:
 
 
 def main() -> None:
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", BESIDE_THE_PROJECT))
+    path = needed_fer2013("cache", sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         cache_dir = Path(folder)
         measured = {

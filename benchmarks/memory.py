@@ -9,16 +9,14 @@ python benchmarks/memory.py [fer2013.zip] [--batches 60]     # default: FER2013=
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from record import report, row
+from record import fer2013, report, row
 
-BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
 MEGABYTE = 2**20 if sys.platform == "darwin" else 2**10
 IMAGES = 35_887
 
@@ -57,11 +55,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--usual"]:
         return usual(sys.argv[2])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", default=os.environ.get("FER2013", str(BESIDE_THE_PROJECT)))
+    parser.add_argument("data", nargs="*")
     parser.add_argument("--batches", type=int, default=60, help="training steps")
     given = parser.parse_args()
-    real = Path(given.data).exists()
-    data = ["data=fer2013", f"data.path={given.data}"] if real else [f"data.images={IMAGES}"]
+    real = fer2013(given.data)
+    data = ["data=fer2013", f"data.path={real}"] if real else [f"data.images={IMAGES}"]
     with tempfile.TemporaryDirectory() as folder:
         places = [f"data.cache_dir={folder}/cache", f"hydra.run.dir={folder}/run"]
         short = ["trainer.max_epochs=1", f"+trainer.limit_train_batches={given.batches}", "trainer.accelerator=cpu"]

@@ -10,14 +10,13 @@ import contextlib
 import csv
 import io
 import math
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from record import report, row
+from record import needed_fer2013, report, row
 from sklearn.model_selection import train_test_split
 
 from fer_lightning.data.faces import TRAIN, VAL
@@ -71,8 +70,7 @@ def search(subset: Path, pruner: str) -> dict[str, float]:
 
 
 def main() -> None:
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
-    path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", str(beside))
+    path = needed_fer2013("pruning", sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "subset.csv"
         write_subset(open_fer2013(path), subset)

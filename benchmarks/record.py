@@ -4,11 +4,14 @@ A row: name, ours, baseline, unit, ratio (ours / baseline), target, met. A targe
 """
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results.json"
+BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
 HEADINGS = ("name", "ours", "baseline", "ratio", "target", "met", "machine")
 
 
@@ -72,3 +75,19 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     heading, *lines = table(rows)
     marks = ["| " + " | ".join(heading) + " |", "|:--|--:|--:|--:|:--|:--|:--|"]
     return "\n".join([*marks, *("| " + " | ".join(cells) + " |" for cells in lines)])
+
+
+def fer2013(given: Sequence[str] = ()) -> Path | None:
+    """Where FER2013 is: what is given, FER2013=path, or ../shared/data/fer2013.zip; None where nothing is there."""
+    path = Path(given[0] if given else os.environ.get("FER2013", BESIDE_THE_PROJECT))
+    return path if path.exists() else None
+
+
+def needed_fer2013(benchmark: str, given: Sequence[str]) -> Path:
+    """The same; without it the benchmark ends here, and says so."""
+    if (path := fer2013(given)) is None:
+        why = "FER2013 is not here; give its path, or set FER2013=path"
+        print(f"left out: {why}")
+        report(benchmark, [], left_out=why)
+        sys.exit()
+    return path

@@ -3,14 +3,12 @@
 python benchmarks/warm_start.py [path of FER2013]      # default: FER2013=path, or ../shared/data/fer2013.zip
 """
 
-import os
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import hydra
-from record import report, row
+from record import needed_fer2013, report, row
 
 from fer_lightning.cli import settings_of
 from fer_lightning.data.datamodule import FaceDataModule
@@ -20,8 +18,7 @@ ROUNDS = 5
 
 
 def main() -> None:
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "fer2013.zip"
-    path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("FER2013", str(beside))
+    path = needed_fer2013("warm_start", sys.argv[1:])
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         settings = settings_of(hydra.compose("config", ["data=fer2013", f"data.path={path}"]), TrainSettings)
 

@@ -105,21 +105,22 @@ class ExpressionClassifier(LightningModule):
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(labels))
         return {"loss": loss, "of_batch": of_batch, "logits": logits.detach(), "labels": labels}
 
-    def over_processes(self, loss: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
+    def over_processes(self, loss: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """From the mean loss over a process's part of a batch to that over the whole batch.
 
         Returns what has to be averaged over the processes, as their gradients are; the loss of the whole batch, the
         same in all processes; and the images that one process stands for. Parts need not be equally large, nor equal in
         the weights of their classes.
         """
+        count = loss.new_full((), len(targets))  # filled there: a GPU would wait for a number that is sent to it
         if (world := self.trainer.world_size) == 1:
-            return loss, loss.detach(), len(targets)
+            return loss, loss.detach(), count
         weighted = self.settings.model.class_weights and targets.ndim == 1
-        own = self.class_weights[targets].sum() if weighted else loss.new_tensor(float(len(targets)))
-        sums = torch.stack([own, loss.new_tensor(float(len(targets))), (own * loss).detach()])
+        own = self.class_weights[targets].sum() if weighted else count
+        sums = torch.stack([own, count, (own * loss).detach()])
         torch.distributed.all_reduce(sums)
         whole, images, total = sums
-        return loss * own * world / whole, total / whole, float(images) / world
+        return loss * own * world / whole, total / whole, images / world
 
     def on_train_epoch_end(self) -> None:
         self.log("step", float(self.current_epoch))  # TensorBoard's horizontal axis, for every scalar: epochs

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from rich.console import Console
@@ -30,6 +30,7 @@ from fer_lightning.training.checkpoints import AtomicCheckpointIO, BestAndLastCh
 from fer_lightning.training.early_stopping import StopAtMaxSteps, StopEarly, StopWhenDiverged
 from fer_lightning.training.finetuning import FineTuning
 from fer_lightning.training.history import QUANTITIES, History
+from fer_lightning.training.moving_average import MovingAverage
 from fer_lightning.training.progress import ShowProgress
 from fer_lightning.training.ranks import cluster_environment, require_started_processes
 from fer_lightning.training.resume import EnsureTrainEnd, ResumeWithinEpoch
@@ -45,7 +46,7 @@ def build_trainer(
     prefix = prefix_of(settings.data.name)
     history = History(folder, prefix)
     callbacks: list[Callback] = [
-        *([EMAWeightAveraging(decay=settings.ema.decay)] if settings.ema.decay else []),
+        *([MovingAverage(settings.ema.decay)] if settings.ema.decay else []),
         *([FineTuning(settings.finetune)] if settings.finetune.holds_layers else []),
         EnsureTrainEnd(),
         ResumeWithinEpoch(),
