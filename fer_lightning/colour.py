@@ -25,7 +25,7 @@ def grey(pictures: Tensor) -> Tensor:
 
 
 def reduced(pictures: Tensor, side: int) -> Tensor:
-    """Pictures (B, C, H, W) brought to `side` x `side`, bilinear and antialiased, float; those of this size as given."""
+    """Pictures (B, C, H, W) brought to `side` x `side`, bilinear and antialiased; those of this size as given."""
     if pictures.shape[-2:] == (side, side):
         return pictures
     pictures = pictures if pictures.is_floating_point() else pictures.float()

@@ -11,7 +11,7 @@ import numpy as np
 from fer_lightning.data.archives import MAX_FILES
 from fer_lightning.data.faces import SIDE, SPLITS, TRAIN
 from fer_lightning.data.label_names import LabelNames
-from fer_lightning.data.pictures import joined, notes_on
+from fer_lightning.data.picture_forms import joined, notes_on
 from fer_lightning.data.split_names import split_of_file, split_of_folder
 from fer_lightning.errors import InputError
 

@@ -12,7 +12,7 @@ from fer_lightning.data.csv_reader import MAX_LINE_BYTES
 from fer_lightning.data.faces import Faces, copy_groups
 from fer_lightning.data.ferplus import OTHERS, majority_of
 from fer_lightning.data.image_reader import MAX_IMAGE_BYTES, ImageReader, read_image
-from fer_lightning.data.pictures import FER2013_FORM, PictureForm, joined, notes_on, notes_on_form
+from fer_lightning.data.picture_forms import FER2013_FORM, PictureForm, joined, notes_on, notes_on_form
 from fer_lightning.data.split_names import split_of_folder, split_of_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS

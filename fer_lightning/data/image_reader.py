@@ -15,8 +15,8 @@ from PIL.PngImagePlugin import PngImageFile
 from fer_lightning.data.archives import Member, hidden_part
 from fer_lightning.data.faces import SIDE, TRAIN
 from fer_lightning.data.label_names import LabelNames, folder_key, key_of, like
-from fer_lightning.data.pictures import FER2013_FORM, PictureForm, fit_picture, joined, notes_on
-from fer_lightning.data.pictures import images as _images
+from fer_lightning.data.picture_forms import FER2013_FORM, PictureForm, fit_picture, joined, notes_on
+from fer_lightning.data.picture_forms import images as _images
 from fer_lightning.data.split_names import split_of_folder, split_of_usage
 from fer_lightning.data.twin_folders import find_twins
 from fer_lightning.errors import InputError
@@ -163,7 +163,7 @@ class ImageReader:
 def read_image(
     data: bytes, form: str, where: str, conversions: Counter[str], wanted: PictureForm = FER2013_FORM
 ) -> np.ndarray:
-    """The picture of an image file as `pictures.fit_picture` returns it.
+    """The picture of an image file as `picture_forms.fit_picture` returns it.
 
     form: "JPEG" or "PNG". Conversions are counted in `conversions` by the keys of CONVERSIONS. Raises InputError, which
     begins with `where`, for a broken or a huge image.

@@ -14,7 +14,7 @@ from fer_lightning.data.faces import SPLITS, TRAIN, VAL, Faces, copy_groups, pic
 from fer_lightning.data.ferplus_folders import holds_votes
 from fer_lightning.data.image_reader import ImageReader
 from fer_lightning.data.label_names import LabelNames, unmatched
-from fer_lightning.data.pictures import FER2013_FORM, PictureForm, fit_pictures, joined, notes_on_form
+from fer_lightning.data.picture_forms import FER2013_FORM, PictureForm, fit_pictures, joined, notes_on_form
 from fer_lightning.data.split_names import split_of_source
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -41,7 +41,7 @@ def read_faces(
     same split stands in both, a csv with Usage is preferred to images, and images to a csv without. A csv keeps its
     order; images are sorted by split and number. Where there is no val, one is drawn from train. labels: names or
     numbers of the source to expressions, or to None for those left out; with it, an expression may have no image. form:
-    of the images, as `pictures` describes it.
+    of the images, as `picture_forms` describes it.
     `notes` say what was converted, drawn or left out, and how numbers were read. Raises InputError for anything that
     cannot be read, or not in one way only.
     """

@@ -19,7 +19,7 @@ from fer_lightning.data.fer2013 import fer2013_path, require_official_counts
 from fer_lightning.data.ferplus import relabel
 from fer_lightning.data.ferplus_folders import read_ferplus_folders
 from fer_lightning.data.near_copies import NEAR, VERSION, near_pairs
-from fer_lightning.data.pictures import FER2013_FORM, PictureForm
+from fer_lightning.data.picture_forms import FER2013_FORM, PictureForm
 from fer_lightning.data.reader import read_faces
 from fer_lightning.data.tensors import chunks_of_rows, picture_tensor
 from fer_lightning.errors import InputError

@@ -17,7 +17,7 @@ from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.duplicates import find_duplicates
 from fer_lightning.data.faces import SPLITS, TRAIN
 from fer_lightning.data.near_copies import near_pairs
-from fer_lightning.data.pictures import PictureForm
+from fer_lightning.data.picture_forms import PictureForm
 from fer_lightning.data.reader import read_faces
 from fer_lightning.data.sources import cached_hog, open_fer2013
 from fer_lightning.data.synthetic import synthetic_faces

@@ -14,6 +14,7 @@ from fer_lightning.settings import ConvLayer, ConvModel, FullyConnectedModel, Ho
 
 HOG = HogSettings(orientations=9, pixels_per_cell=8, cells_per_block=2, block_norm="L2-Hys")
 SHARED = {"hidden": [12], "batch_norm": True, "dropout": 0.0, "label_smoothing": 0.0, "class_weights": False}
+SHARED |= {"weights": None, "new_head": False}
 
 
 def make_network(kind: str = "conv", dropout: float = 0.0) -> ExpressionNetwork:

@@ -24,8 +24,18 @@ def test_the_first_thirty_filters_stand_in_three_rows_of_ten():
 
 
 def test_a_filter_over_several_channels_is_their_mean():
-    weights = torch.rand(4, 3, 5, 5) - 0.5
+    weights = torch.rand(4, 8, 5, 5) - 0.5
     assert torch.equal(filter_grid(weights), filter_grid(weights.mean(dim=1, keepdim=True)))
+
+
+def test_a_filter_over_red_green_and_blue_is_in_colour():
+    weights = torch.zeros(1, 3, 2, 2)
+    weights[0, :, 0, 0], weights[0, :, 1, 1] = torch.tensor([2.0, 0.0, -1.0]), torch.tensor([0.0, 0.0, 1.0])
+    sheet = filter_grid(weights, columns=1)
+    assert sheet.shape == (3, 64, 64)
+    assert sheet[:, 4, 4].tolist() == [1.0, 0.5, 0.25]
+    assert sheet[:, 59, 59].tolist() == [0.5, 0.5, 0.75]
+    assert sheet[:, 0, 0].tolist() == [1.0, 1.0, 1.0]
 
 
 def test_the_first_filters_are_those_of_the_first_convolution(make_network):

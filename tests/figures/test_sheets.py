@@ -51,10 +51,25 @@ def test_a_face_under_no_heat_stays_grey_and_heat_colours_its_place():
 
 
 def test_signed_values_are_white_at_zero_red_above_and_blue_below():
-    zero, above, below = signed_to_rgb(torch.tensor([[[0.0, 3.0, -3.0]]]))[0].movedim(0, -1)[0]
+    zero, above, below = signed_to_rgb(torch.tensor([[[[0.0, 3.0, -3.0]]]]))[0].movedim(0, -1)[0]
     assert float(zero.min()) > 0.95
     assert above[0] > 2 * above[2]
     assert below[2] > 2 * below[0]
+
+
+def test_signed_values_of_three_channels_are_grey_at_zero_and_coloured_by_what_changes():
+    change = torch.tensor([0.0, 4.0, -2.0]).view(1, 3, 1, 1)
+    assert signed_to_rgb(change).flatten().tolist() == [0.5, 1.0, 0.25]
+
+
+def test_faces_in_colour_keep_their_colours_on_sheets():
+    faces = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8)
+    sheet = contact_sheet([faces_to_rgb(faces)], side=24)
+    enlarged = faces[0].repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    assert torch.equal(sheet[:, 6:30, 16:40], enlarged)
+    drawn = sheet_of_groups([Group(faces.permute(0, 2, 3, 1).numpy(), ["train"] * 2, ["sad"] * 2)], "colours")
+    places = (drawn.flatten(1)[:, :, None] == faces[0, :, 0, 0].view(3, 1, 1)).all(dim=0)
+    assert int(places.sum()) >= 64  # a pixel of 8 x 8
 
 
 def test_a_png_holds_the_pixels():

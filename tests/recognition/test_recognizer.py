@@ -89,7 +89,7 @@ def test_the_astronaut_is_happy(bundled_weights, name):
 @pytest.mark.parametrize("shape", [(48, 48), (2, 1, 48, 48), (2, 48, 40)])
 def test_crops_of_other_forms_are_refused(random_weights, shape):
     recognizer = Recognizer.load(random_weights[0])
-    with pytest.raises(ValueError, match=r"expected \(N, 48, 48\) uint8"):
+    with pytest.raises(ValueError, match=r"expected \(N, 48, 48\) or \(N, 48, 48, 3\) uint8"):
         recognizer.classify(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match="float64"):
         recognizer.classify(np.zeros((2, 48, 48)))
