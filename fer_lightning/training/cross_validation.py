@@ -163,9 +163,10 @@ def folds_of(settings: TrainSettings, datamodule: FaceDataModule) -> np.ndarray:
 def open_shared_faces(settings: TrainSettings) -> FaceDataModule:
     """The data module of some settings. Faces are read once a process, and shared by the settings that use the same."""
     with_hog = build_network(settings.model, settings.data.inputs).uses_hog
-    of_batches = {"batch_size": None, "augment": None, "grow": None}  # not of the faces in memory
-    of_faces = {"size": max(SIDE, settings.data.size)}
-    datamodule = copy.copy(_opened(settings.data.model_copy(update=of_batches | of_faces), with_hog))
+    of_batches = dict.fromkeys(("shift", "rotate", "scale", "erase", "mixup", "flip"), 0.0)  # not of faces in memory
+    augment = settings.data.augment.model_copy(update=of_batches)
+    shared = {"batch_size": None, "grow": None, "augment": augment, "size": max(SIDE, settings.data.size)}
+    datamodule = copy.copy(_opened(settings.data.model_copy(update=shared), with_hog))
     datamodule.settings, datamodule.seed = settings.data, settings.seed
     return datamodule
 
