@@ -21,7 +21,10 @@ LOST = 0.7
 """Factor of the overlap with a face that the last frame lacks: one that it has comes first where faces cross."""
 
 SPEED_SECONDS = 0.3
-"""Time constant of the mean speed of a face; a lost one slows down with it too."""
+"""Time constant of the mean speed of a face."""
+
+SLOWING_SECONDS = 1.0
+"""Time constant with which a face that is lost is taken to slow down."""
 
 
 @dataclass
@@ -36,17 +39,19 @@ class Track:
 
     def box_at(self, seconds: float) -> np.ndarray:
         """Where the box should be, if the face slows down from its mean speed."""
-        distance = self.speed * SPEED_SECONDS * -math.expm1(-(seconds - self.seconds) / SPEED_SECONDS)
+        distance = self.speed * SLOWING_SECONDS * -math.expm1(-(seconds - self.seconds) / SLOWING_SECONDS)
         return self.box + np.concatenate([distance, [0, 0]])
 
 
 class Tracker:
     """Follows the faces of one video or camera.
 
-    A face gets the id of the earlier one that its box overlaps most, with the earlier boxes moved on by their speed;
-    all faces together get the assignment of the largest total overlap. A face is forgotten GAP seconds after it was
-    last seen. smooth: time constant of the smoothing, seconds. Of a face with probabilities p, seen before with the
-    smoothed ones s and dt seconds ago, s + (1 - exp(-dt / smooth)) (p - s) are the new ones; 0: p.
+    A face gets the id of the earlier one that its box overlaps most, with the earlier boxes moved on by their speed and
+    both enlarged by the seconds that have passed, to twice their sides after one; all faces together get the assignment
+    of the largest total overlap. A face is forgotten GAP seconds after it was last seen.
+
+    smooth: time constant of the smoothing, seconds. Of a face with probabilities p, seen before with the smoothed ones
+    s and dt seconds ago, s + (1 - exp(-dt / smooth)) (p - s) are the new ones; 0: p.
     """
 
     def __init__(self, smooth: float = 0.0):
@@ -81,7 +86,9 @@ class Tracker:
         if not faces or not self._tracks:
             return {}
         expected = np.array([track.box_at(seconds) for track in self._tracks])
-        overlap = overlaps(np.array([face.box for face in faces]), expected)
+        growth = np.array([1 + seconds - track.seconds for track in self._tracks])
+        found = np.array([face.box for face in faces])
+        overlap = overlaps(_grown(found[:, None], growth), _grown(expected, growth)[None])
         overlap[overlap < LEAST_OVERLAP] = 0
         overlap *= [1 if track.seconds == self._last else LOST for track in self._tracks]
         rows, columns = linear_sum_assignment(-overlap)
@@ -102,9 +109,14 @@ class Tracker:
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union (N, M) of boxes (N, 4) and (M, 4): x, y, width, height."""
-    first, second = first[:, None], second[None]
+    """Intersection over union of boxes, x, y, width, height, in the last axis; the others are broadcast."""
     ends = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     common = (ends - np.maximum(first[..., :2], second[..., :2])).clip(0).prod(axis=-1)
     total = first[..., 2:].prod(axis=-1) + second[..., 2:].prod(axis=-1) - common
     return np.asarray(common / np.maximum(total, 1e-9))
+
+
+def _grown(boxes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Boxes (..., 4), larger by their factors about their centres."""
+    more = boxes[..., 2:] * (factors[:, None] - 1)
+    return np.concatenate([boxes[..., :2] - more / 2, boxes[..., 2:] + more], axis=-1)

@@ -36,7 +36,7 @@ def test_overlap_is_that_of_counted_pixels():
     for mask, (x, y, width, height) in zip(masks, boxes, strict=True):
         mask[y : y + height, x : x + width] = True
     expected = [[(a & b).sum() / (a | b).sum() for b in masks[5:]] for a in masks[:5]]
-    np.testing.assert_allclose(overlaps(boxes[:5], boxes[5:]), expected)
+    np.testing.assert_allclose(overlaps(boxes[:5, None], boxes[None, 5:]), expected)
 
 
 def test_each_face_keeps_its_id_whatever_the_order_of_detection():
@@ -79,6 +79,12 @@ def test_an_id_survives_a_gap_of_less_than_a_second_and_no_more():
     assert ids(follow(Tracker(), [*moving, *[[]] * 5, *returned]))[-1] == [1]
 
 
+def test_a_face_that_moves_keeps_its_id_where_few_frames_are_looked_at():
+    tracker = Tracker()
+    found = [tracker.update([face(100 + 80 * seconds)], 0, seconds) for seconds in (0.0, 0.5, 1.0, 1.5, 2.5)]
+    assert ids(found) == [[1]] * 5
+
+
 def test_a_new_face_gets_a_new_id_and_none_is_used_twice():
     tracker = Tracker()
     followed = follow(tracker, [[face(0)], [face(0), face(200)], [face(200)], *[[]] * 30, [face(0), face(200)]])
@@ -93,8 +99,8 @@ def test_the_assignment_has_the_largest_total_overlap():
         after = [face(*numbers.uniform(0, 60, 2)) for _ in range(4)]
         tracker = Tracker()
         tracker.update(before, 0, 0.0)
-        found = {one.id: row for row, one in enumerate(tracker.update(after, 1, 0.04))}
-        table = overlaps(np.array([one.box for one in before]), np.array([one.box for one in after]))
+        found = {one.id: row for row, one in enumerate(tracker.update(after, 1, 0.0))}
+        table = overlaps(np.array([[one.box] for one in before]), np.array([[one.box for one in after]]))
         table[table < 0.2] = 0
         best = max(
             sum(table[row, column] for row, column in enumerate(order)) for order in itertools.permutations(range(4))

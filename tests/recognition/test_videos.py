@@ -209,7 +209,7 @@ def test_the_astronaut_is_found_where_and_when_she_is_with_one_id(recognizer, as
         assert face.frame is not None
         place = places[face.frame]
         assert place is not None
-        assert overlaps(np.array([face.box]), face_at(place)[None])[0, 0] > 0.7
+        assert overlaps(np.array(face.box), face_at(place)) > 0.7
         assert face.seconds == pytest.approx(face.frame / 10)
         assert face.id == 1
         assert list(face.probabilities) == list(EXPRESSIONS)
