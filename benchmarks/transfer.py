@@ -1,6 +1,6 @@
-"""What pretraining gives: fine-tuned against trained from scratch, with the same budget, on 10, 30 and 100 % of FER2013.
+"""What pretraining gives: fine-tuned against trained from scratch with the same budget, on 10, 30 and 100 % of FER2013.
 
-python benchmarks/transfer.py data.path=fer2013.zip [--folder runs/transfer] [--write docs/results/transfer] [OVERRIDE...]
+python benchmarks/transfer.py data.path=fer2013.zip [KEY=VALUE ...] [--folder runs/transfer] [--write FOLDER]
 python benchmarks/transfer.py data.path=fer2013.zip model.weights=imagenet       # instead of pretraining here
 
 Pretraining is on embedded colour faces, many and easy. Every run is kept in --folder and resumed there, so the command
