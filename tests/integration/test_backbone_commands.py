@@ -71,7 +71,7 @@ def test_it_is_exported_and_recognises_faces_from_the_file(form, checkpoint, run
 
 
 def test_it_stands_in_the_report(run, run_command, tmp_path):
-    ended = run_command("report.__main__", run, "--output", tmp_path / "report")
+    ended = run_command("report.__main__", run, "--out", tmp_path / "report")
     assert ended.code == 0, ended.err
     assert "resnet18" in next(tmp_path.rglob("report.html")).read_text()
 
