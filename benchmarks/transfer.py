@@ -31,7 +31,7 @@ EPOCHS = {0.1: 10, 0.3: 3, 1.0: 1}
 COMMON = [
     "model=resnet18",
     "data.channels=3",
-    "data.size=48",
+    "data.size=32",
     "data.batch_size=64",
     "optimizer.weight_decay=5e-4",
     "schedule=one_cycle",
@@ -114,7 +114,7 @@ def write(folder: Path, content: dict[str, Any]) -> None:
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.set(xlabel="training images of FER2013", ylabel="accuracy on PublicTest, %")
-    axes.set_title("ResNet-18, 48 pixels, about 440 steps: mean and standard deviation of the seeds", fontsize=9)
+    axes.set_title("ResNet-18, 32 pixels, about 440 steps: mean and standard deviation of the seeds", fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     picture = io.BytesIO()
