@@ -17,23 +17,28 @@ from fer_lightning.cli import Invocation, hydra_command
 from fer_lightning.cli.paths import quoted
 from fer_lightning.settings import TrainSettings
 from fer_lightning.signals import Stopped
+from fer_lightning.training.processes import own_folds, stop_with_parent
 from fer_lightning.training.ranks import end_with_first_process, process_rank
 
 
 def train(settings: TrainSettings, invocation: Invocation) -> float:
     """Train or cross-validate into the run folder; returns the validation accuracy."""
-    from fer_lightning.training.cross_validation import cross_validate
+    from fer_lightning.training.cross_validation import cross_validate, fold_metrics, open_shared_faces
     from fer_lightning.training.fit import fit
     from fer_lightning.training.resume import finished_metrics
 
     end_with_first_process()
     console, folder = Console(highlight=False, quiet=process_rank() > 0), invocation.folder
+    words = [*sys.argv[1:], f"hydra.run.dir={quoted(str(folder.absolute()))}"]  # which may hold the time of day
+    again = [] if invocation.multirun else [sys.executable, "-m", "fer_lightning.train", *words]
+    if own_folds():
+        stop_with_parent()
+        folds = fold_metrics(settings, folder, open_shared_faces(settings), console)
+        return max(float(metrics["val/accuracy"]) for _, metrics in folds)
     if settings.cv.folds:
-        return float(cross_validate(settings, folder, console, invocation.write_settings)["cv/mean"])
+        return float(cross_validate(settings, folder, console, invocation.write_settings, again)["cv/mean"])
     if settings.resume and finished_metrics(settings, folder):
         console.print(f"{folder}: this run is finished; nothing is left to do.")
-    words = [*sys.argv[1:], f"hydra.run.dir={quoted(str(folder.absolute()))}"]  # which may hold the time of day
-    again = [sys.executable, "-m", "fer_lightning.train", *words]
     metrics = fit(settings, folder, console, begin=invocation.write_settings, command=again)
     if not invocation.multirun:
         print_summary(console, metrics, folder)

@@ -162,7 +162,7 @@ def read_jobs(folder: Path) -> list[Job]:
 
 def identifying(overrides: Mapping[str, str], varied: Collection[str]) -> dict[str, str]:
     """The overrides by which a job is found again: all that vary, and all that may not change on resume."""
-    free = tuple(f"{key}." for key in (*MAY_CHANGE, "trainer.max_epochs"))
+    free = tuple(f"{key}." for key in (*MAY_CHANGE, "trainer.max_epochs", "trainer.devices"))  # of one device each
     return {key: overrides[key] for key in overrides if key in varied or not f"{key.lstrip('+')}.".startswith(free)}
 
 

@@ -13,7 +13,6 @@ from fer_lightning.errors import InputError
 from fer_lightning.evaluation.metrics import mean_and_sd, wilson_interval
 from fer_lightning.report.runs import Record
 from fer_lightning.results.record import Result, Score
-from fer_lightning.results.transfer import Transfer, read_transfer
 from fer_lightning.settings import MAY_CHANGE, TrainSettings, flatten, path_keys
 
 PLAN = "plan.yaml"
@@ -112,7 +111,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows by section, with their results, the results that belong to no row, and what pretraining gave."""
+    """All rows by section, with their results, and the results that belong to no row."""
 
     paper: list[Row]
     own: list[Row]
@@ -120,7 +119,6 @@ class Plan:
     ablation: list[Row]
     peers: list[Peer]
     others: list[Row]
-    transfer: Transfer | None = None
 
     @property
     def trained(self) -> list[Row]:
@@ -152,7 +150,7 @@ def read_plan(folder: Path, results: Sequence[Result] = ()) -> Plan:
         if result.name not in placed:
             planned = Planned(name=result.name.partition("-seed")[0], run=shlex.join(result.overrides))
             others.setdefault(planned.run or planned.name, Row(planned)).results.append(result)
-    return Plan(**tables, peers=sections.peers, others=list(others.values()), transfer=read_transfer(folder))
+    return Plan(**tables, peers=sections.peers, others=list(others.values()))
 
 
 def belongs(result: Result, planned: Planned) -> bool:

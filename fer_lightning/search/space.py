@@ -4,7 +4,6 @@ Imports no torch, so that a wrong space is refused within a second.
 """
 
 import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -119,7 +118,7 @@ def hydra_text(value: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return "'" + re.sub(r"(\\+)$", r"\1\1", re.sub(r"(\\*)'", r"\1\1\\'", value)) + "'"
+            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
         case list():
             return "[" + ",".join(map(hydra_text, value)) + "]"
         case dict():

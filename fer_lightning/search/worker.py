@@ -64,7 +64,7 @@ def search(
             run_trials(study, launch, console)
             return []
         console.print(opening(study, extremes[0].cv.folds))
-        gpus = assign_gpus(settings, extremes[0].trainer, study.total - len(study.ended()))
+        gpus = assign_gpus(settings.workers, extremes[0].trainer, study.total - len(study.ended()))
         if len(gpus) > 1:
             console.print(workers_line(gpus, folder))
         with table if console.is_terminal else nullcontext():
@@ -94,7 +94,12 @@ def search(
 
 
 def check(settings: SearchSettings, extremes: Sequence[TrainSettings]) -> None:
-    """Raise InputError where a network, the folds or the pruner of the extremes cannot be built."""
+    """Raise InputError where a network, the folds or the pruner of the extremes are not possible."""
+    if extremes[0].cv.workers not in ("auto", 1):
+        raise InputError(
+            f"cv.workers={extremes[0].cv.workers}: the folds of a trial are trained one after the other; a search runs "
+            "trials side by side by hydra.sweeper.workers"
+        )
     for each in extremes:
         build_network(each.model, each.data.inputs)
         build_pruner(settings, each.cv.folds, each.trainer.max_epochs)

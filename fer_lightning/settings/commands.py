@@ -29,11 +29,10 @@ from fer_lightning.settings.trainer_arguments import ONE_DEVICE, TrainerSettings
 from fer_lightning.settings.validation import IS_PATH, Settings, conflict, expected, number, whole
 
 
-def require_size(model: ModelSettings, size: int, key: str = "size") -> None:
+def require_size(model: ModelSettings, size: int) -> None:
     """Raise the error of a validator where a backbone's layers leave nothing of a picture of this size."""
     if size < (least := LEAST_SIDE.get(model.kind, 0)):
-        remedy = "Give data.size=96" if key == "size" else "Leave the smaller ones out"
-        raise conflict(f"data.{key}={size}: {model.kind} takes pictures of {least} pixels or more. {remedy}")
+        raise conflict(f"data.size={size}: {model.kind} takes pictures of {least} pixels or more. Give data.size=96")
 
 
 class EarlyStoppingSettings(Settings):
@@ -56,6 +55,10 @@ class CrossValidationSettings(Settings):
         int, expected("0 (off) or a whole number from 2 to 100", lambda value: value == 0 or 2 <= value <= 100)
     ]
     seed: Seed
+    workers: Annotated[
+        int | Literal["auto"],
+        expected("auto or a whole number of 1 or more", lambda value: value == "auto" or value >= 1),
+    ]
 
 
 class TrainSettings(Settings):
@@ -97,8 +100,6 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _layers_can_be_trained_so(self) -> Self:
         require_size(self.model, self.data.size)
-        if self.data.grow:
-            require_size(self.model, min(self.data.grow), "grow")
         kind, finetune = self.model.kind, self.finetune
         if kind == "fc" and (finetune.head_epochs or finetune.layer_decay < 1):
             raise conflict("finetune: the layers of fc are all of its head. Give head_epochs=0 and layer_decay=1")

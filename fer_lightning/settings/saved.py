@@ -20,7 +20,17 @@ VERSION = 2
 """Of the settings kept in files. 1 (files without a version): networks took normalised pictures, see weight_files."""
 
 MAY_CHANGE = frozenset(
-    {"resume", "compile", "checkpoint_minutes", "data.path", "data.votes", "data.cache_dir", "draw", "logger"}
+    {
+        "resume",
+        "compile",
+        "checkpoint_minutes",
+        "data.path",
+        "data.votes",
+        "data.cache_dir",
+        "draw",
+        "logger",
+        "cv.workers",
+    }
 )
 """Settings, or groups of them, that do not change what is trained: they may differ when something is resumed."""
 
@@ -73,12 +83,20 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _compared(settings: Settings) -> dict[str, Any]:
+    values = flatten(dump(settings))
+    if isinstance(settings, TrainSettings):
+        values["trainer.devices"] = settings.trainer.devices_per_node or settings.trainer.devices
+    return values
+
+
 def require_same(before: Settings, now: Settings, what: str, may_change: frozenset[str] = MAY_CHANGE) -> None:
     """Raise InputError where settings differ that must not between what is resumed and this command.
 
-    what: the thing that is resumed, as `the run in runs/mine`. may_change: keys, and groups by their name.
+    what: the thing that is resumed, as `the run in runs/mine`. may_change: keys, and groups by their name. Of devices,
+    their number must be the same, not which they are.
     """
-    was, becomes = flatten(dump(before)), flatten(dump(now))
+    was, becomes = _compared(before), _compared(now)
     for key in sorted(was.keys() | becomes.keys()):
         parts = key.split(".")
         free = any(".".join(parts[:length]) in may_change for length in range(1, len(parts) + 1))

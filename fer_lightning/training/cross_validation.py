@@ -8,7 +8,8 @@ import copy
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from rich.table import Table
 
 from fer_lightning.data.datamodule import EVALUATION_BATCH, FaceDataModule
 from fer_lightning.data.faces import SIDE, TRAIN
-from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
+from fer_lightning.data.ferplus import prefix_of, prefixed, title_of, unprefixed
 from fer_lightning.data.soft_labels import PREDICTIONS, write_predictions
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
@@ -32,9 +33,14 @@ from fer_lightning.networks.weight_files import load_network
 from fer_lightning.settings import VERSION, DataSettings, TrainSettings, dump, restore
 from fer_lightning.training.checkpoints import BEST, LAST
 from fer_lightning.training.fit import fit
+from fer_lightning.training.processes import assign_gpus, own_folds, started
+from fer_lightning.training.ranks import require_started_processes
 from fer_lightning.training.resume import METRICS, checksum_of_faces, require_no_run, require_resumable
 
 SETTINGS = "cross_validation.json"
+
+PAUSE = 0.5
+"""Seconds between two looks at the folds that workers train."""
 
 
 def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int = 0) -> np.ndarray:
@@ -72,30 +78,48 @@ def assign_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int =
 
 
 def cross_validate(
-    settings: TrainSettings, folder: Path, console: Console, begin: Callable[[], object] = lambda: None
+    settings: TrainSettings,
+    folder: Path,
+    console: Console,
+    begin: Callable[[], object] = lambda: None,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train each fold in `folder`/fold-K and write mean, standard deviation and each fold's score to metrics.json.
 
     predictions.npz gets what each fold's best network predicts for the images that it validates (`data.soft_labels`).
 
-    With `resume`, finished folds are left as they are and an unfinished one is resumed. begin: as of `fit`. Raises
-    InputError where `folder` holds a run that is not to be resumed, was begun with other settings or other faces, or is
-    trained in by another process.
+    With `resume`, finished folds are left as they are and an unfinished one is resumed. begin: as of `fit`. command:
+    starts this cross-validation once more, as one of `cv.workers` processes; without it, folds are trained one after
+    the other. Raises InputError where `folder` holds a run that is not to be resumed, was begun with other settings or
+    other faces, or is trained in by another process.
     """
+    if not command and settings.cv.workers not in ("auto", 1):
+        raise InputError(
+            f"cv.workers={settings.cv.workers}: processes are started for the folds of one run of the train command, "
+            "not for jobs of --multirun. Leave it at auto"
+        )
     with run_lock(folder, console.print):
-        return _cross_validate(settings, folder, console, begin)
+        return _cross_validate(settings, folder, console, begin, command)
 
 
 def _cross_validate(
-    settings: TrainSettings, folder: Path, console: Console, begin: Callable[[], object]
+    settings: TrainSettings, folder: Path, console: Console, begin: Callable[[], object], command: Sequence[str]
 ) -> dict[str, Any]:
     """What `cross_validate` does once the folder is locked."""
     if not settings.resume:
         require_no_run(folder, any(folder.glob("fold-*")) or (folder / METRICS).exists())
+    require_started_processes(settings.trainer)
     datamodule = open_shared_faces(settings)
+    left = [number for number in range(1, settings.cv.folds + 1) if score_of_fold(folder, number) is None]
+    gpus = assign_gpus(settings.cv.workers, settings.trainer, len(left)) if command else [None]
+    if len(gpus) > 1:
+        require_same_folds(settings, folder, datamodule, console)
+        begin()
+        run_workers(settings, folder, console, command, gpus, left)
     scores: list[dict[str, Any]] = []
     for number, metrics in fold_metrics(settings, folder, datamodule, console, begin=begin):
-        console.print(f"fold {number} of {settings.cv.folds}: {metrics['val/accuracy']:.2%}")
+        if len(gpus) == 1 or number not in left:
+            print_fold(console, settings, number, metrics["val/accuracy"])
         scores.append(metrics)
     predict_folds(settings, folder, datamodule)
     metrics = {"model": settings.model.name, "data": settings.data.name, "seed": settings.seed, **summary(scores)}
@@ -115,21 +139,73 @@ def fold_metrics(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Train fold after fold in `folder`/fold-1, fold-2, ... and yield each one's number and metrics.
 
-    Finished folds are yielded without training, an unfinished one is resumed from its last checkpoint. callbacks:
-    further ones for the fold of that number. begin: as of `fit`. Raises InputError where `folder` holds other folds.
+    Finished folds are yielded without training, an unfinished one is resumed from its last checkpoint. A worker takes
+    its own folds alone. callbacks: further ones for the fold of that number. begin: as of `fit`. Raises InputError
+    where `folder` holds other folds.
     """
-    rows = datamodule.rows[TRAIN].numpy()
-    fold_of = folds_of(settings, datamodule)
-    faces = checksum_of_faces(datamodule, (TRAIN,))["checksum"]
-    if not keep_settings(settings, folder, rows, fold_of, faces):
-        console.print(f"note: {folder / SETTINGS} is of an earlier version and does not say what faces its folds hold.")
-    for number in range(1, settings.cv.folds + 1):
+    rows, fold_of = datamodule.rows[TRAIN].numpy(), require_same_folds(settings, folder, datamodule, console)
+    for number in own_folds() or range(1, settings.cv.folds + 1):
         place = folder / f"fold-{number}"
         begun = (place / "checkpoints" / LAST).exists() or (place / METRICS).exists()
         validated = fold_of == number - 1
         fold = datamodule.fold(rows[~validated], rows[validated])
         again = settings.model_copy(update={"resume": begun})
         yield number, fit(again, place, console, fold, callbacks(number), begin)
+
+
+def require_same_folds(
+    settings: TrainSettings, folder: Path, datamodule: FaceDataModule, console: Console
+) -> np.ndarray:
+    """The fold of each training row, (N,), kept in `folder`. Raises InputError where that holds other folds."""
+    rows, fold_of = datamodule.rows[TRAIN].numpy(), folds_of(settings, datamodule)
+    faces = checksum_of_faces(datamodule, (TRAIN,))["checksum"]
+    if not keep_settings(settings, folder, rows, fold_of, faces):
+        console.print(f"note: {folder / SETTINGS} is of an earlier version and does not say what faces its folds hold.")
+    return fold_of
+
+
+def run_workers(
+    settings: TrainSettings,
+    folder: Path,
+    console: Console,
+    command: Sequence[str],
+    gpus: Sequence[str | None],
+    left: Sequence[int],
+) -> None:
+    """Have worker processes train the folds that are left, in turn. Raises InputError where one fails."""
+    shares = [left[number :: len(gpus)] for number in range(len(gpus))]
+    where = "" if gpus[0] is None else f" on GPU {', '.join(map(str, gpus))}"
+    console.print(f"{len(gpus)} workers{where}; what they print is in {folder}/worker-1.log, ...", soft_wrap=True)
+    waiting = list(left)
+    with started(command, gpus, max(1, torch.get_num_threads() // len(gpus)), folder, shares) as workers:
+        running = True
+        while running:
+            time.sleep(PAUSE)
+            running = any(worker.process.poll() is None for worker in workers)
+            for number in waiting.copy():
+                if (score := score_of_fold(folder, number)) is not None:
+                    waiting.remove(number)
+                    print_fold(console, settings, number, score)
+            for worker in workers:
+                if failure := worker.failure():
+                    last = next(iter(worker.last_lines(1)), "")
+                    raise InputError(
+                        f"worker {worker.number} ended by {failure}, see {worker.log}: {last}. "
+                        f"The same command with hydra.run.dir={folder} resume=true goes on"
+                    )
+
+
+def score_of_fold(folder: Path, number: int) -> float | None:
+    """The accuracy of a fold that is finished."""
+    try:
+        return float(unprefixed(json.loads((folder / f"fold-{number}" / METRICS).read_text()))["val/accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def print_fold(console: Console, settings: TrainSettings, number: int, accuracy: float) -> None:
+    """The line of a fold that is finished."""
+    console.print(f"fold {number} of {settings.cv.folds}: {accuracy:.2%}")
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """`fit`: one network trained on one set of faces into one folder, from the beginning or from where it stopped."""
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -14,10 +15,11 @@ from rich.console import Console
 
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.ferplus import prefix_of, prefixed, title_of
+from fer_lightning.errors import InputError
 from fer_lightning.files import run_lock, write_json
 from fer_lightning.machine import provenance
 from fer_lightning.networks.pretrained import load_pretrained
-from fer_lightning.settings import TrainSettings
+from fer_lightning.settings import TrainerSettings, TrainSettings
 from fer_lightning.training.classifiers import ExpressionClassifier
 from fer_lightning.training.compilation import is_compiled
 from fer_lightning.training.history import QUANTITIES
@@ -85,6 +87,7 @@ def _train(
     announce(console, classifier, datamodule)
     begins = LambdaCallback(on_fit_start=lambda trainer, _: begin() if trainer.is_global_zero else None)
     trainer, history = build_trainer(settings, folder, console, [begins, KeepFaces(faces), *callbacks])
+    require_batches(settings.trainer, datamodule, trainer.num_devices * trainer.num_nodes)
     log_hyperparameters(trainer, settings)
     checkpoint = None if resumed is None else resumed.checkpoint
     with other_processes(trainer.num_devices, trainer.num_nodes, command):
@@ -113,6 +116,18 @@ def prepare(classifier: ExpressionClassifier, datamodule: FaceDataModule) -> Non
         classifier.set_class_weights(datamodule.class_counts())
     contiguous = classifier.settings.memory_format == "contiguous"  # auto: channels_last is the faster one everywhere
     classifier.to(memory_format=torch.contiguous_format if contiguous else torch.channels_last)
+
+
+def require_batches(settings: TrainerSettings, datamodule: FaceDataModule, processes: int) -> None:
+    """Raise InputError where a share of the batches, by `limit_train_batches` or `_val_batches`, is less than one."""
+    for part, batches in (("train", datamodule.train_dataloader()), ("val", datamodule.val_dataloader())):
+        batches.world, limit = processes, getattr(settings, f"limit_{part}_batches")
+        if isinstance(limit, float) and int(limit * len(batches)) < 1:
+            several = f"{len(batches)} batches" if len(batches) > 1 else "one batch"
+            raise InputError(
+                f"trainer.limit_{part}_batches={limit}: of {several} this is less than one. Give a number of batches, "
+                f"as 1, or a share of at least {math.ceil(1000 / len(batches)) / 1000:g}"
+            )
 
 
 def announce(console: Console, classifier: ExpressionClassifier, datamodule: FaceDataModule) -> None:

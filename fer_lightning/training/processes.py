@@ -1,4 +1,4 @@
-"""Worker processes of a search: the same command again in a process for each GPU, ended together with their parent.
+"""Workers of a search or a cross-validation: the same command again in a process for each GPU, ended with their parent.
 
 Loads no torch by itself: a worker begins to watch its parent before anything else.
 """
@@ -20,6 +20,9 @@ from fer_lightning.signals import stop_signals
 VARIABLE = "FER_LIGHTNING_WORKER"
 """Environment variable that makes a command a worker: its number and how many there are, as `2/4`."""
 
+SHARE = "FER_LIGHTNING_FOLDS"
+"""Environment variable of a worker of a cross-validation: the numbers of its folds, as `1,3`."""
+
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
 PATIENCE = 30.0
@@ -37,6 +40,12 @@ def this_worker() -> Worker | None:
     """The worker that this process is, None for a process that a user or a launcher started."""
     number, _, siblings = os.environ.get(VARIABLE, "").partition("/")
     return Worker(int(number), int(siblings)) if siblings else None
+
+
+def own_folds() -> list[int] | None:
+    """In a worker of a cross-validation the numbers of its folds, from 1; else None."""
+    given = os.environ.get(SHARE)
+    return None if given is None else [int(number) for number in given.split(",")]
 
 
 def visible_gpus() -> list[str]:
@@ -69,15 +78,16 @@ def require_one_process(settings: SearchSettings, launcher: str | None) -> Searc
     return settings.model_copy(update={"workers": 1})
 
 
-def assign_gpus(settings: SearchSettings, trainer: TrainerSettings, trials: int) -> list[str | None]:
+def assign_gpus(workers: int | str, trainer: TrainerSettings, jobs: int) -> list[str | None]:
     """The GPU of each worker, in turn where there are more workers; None for a CPU, or a device that the user names.
 
-    trials: how many are left, and so the largest useful number of workers. At least one worker is returned.
+    workers: how many, or `auto`. jobs: trials or folds that are left, and so the largest useful number of workers. At
+    least one worker is returned.
     """
     named = isinstance(trainer.devices, list) or "," in str(trainer.devices)
     gpus = visible_gpus() if trainer.accelerator in ("auto", "gpu", "cuda") and not named else []
-    wanted = max(1, len(gpus)) if settings.workers == "auto" else settings.workers
-    return [gpus[number % len(gpus)] if gpus else None for number in range(max(1, min(wanted, trials)))]
+    wanted = max(1, len(gpus)) if workers == "auto" else int(workers)
+    return [gpus[number % len(gpus)] if gpus else None for number in range(max(1, min(wanted, jobs)))]
 
 
 class WorkerProcess:
@@ -118,11 +128,12 @@ class WorkerProcess:
 
 @contextmanager
 def started(
-    command: Sequence[str], gpus: Sequence[str | None], threads: int, folder: Path
+    command: Sequence[str], gpus: Sequence[str | None], threads: int, folder: Path, shares: Sequence[Sequence[int]] = ()
 ) -> Iterator[list[WorkerProcess]]:
     """Start a worker for each GPU in `gpus`; those that still run when the block ends are stopped and waited for.
 
-    threads: of each worker on the CPU, unless the user has set OMP_NUM_THREADS.
+    threads: of each worker on the CPU, unless the user has set OMP_NUM_THREADS. shares: of a cross-validation, the
+    folds of each worker.
     """
     workers: list[WorkerProcess] = []
     try:
@@ -130,6 +141,8 @@ def started(
             environment = {THREADS: str(threads), **os.environ, VARIABLE: f"{number}/{len(gpus)}"}
             if gpu is not None:
                 environment[GPUS] = gpu
+            if shares:
+                environment[SHARE] = ",".join(map(str, shares[number - 1]))
             workers.append(WorkerProcess(number, command, folder, environment))
         yield workers
     finally:

@@ -90,9 +90,6 @@ def stopped_by(signum: int, *ranks: int, step: int) -> Callable[[int], None]:
     return prepare
 
 
-DRAWN = [*RANDOM, "draw.share=1", "data.cache_dir=null"]
-
-
 @pytest.fixture(scope="module")
 def never_stopped(tmp_path_factory) -> Path:
     """A run of RANDOM (dropout, every augmentation, batch norm, a moving average) on two processes."""

@@ -1,6 +1,7 @@
 """Workers of one search command: the same scores as one process, and none outlives the command, however it ends."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SEARCH = [
@@ -95,3 +97,32 @@ def test_workers_end_with_their_command_and_the_same_command_goes_on(alone, tmp_
     assert wait_for(lambda: not workers_of(folder), 45)
     assert start(folder, 2).wait(240) == 0, folder.with_suffix(".log").read_text()
     assert scores(rows(folder)) == scores(alone)
+
+
+FOLDS = [*SEARCH[1:10], "draw.embedding=0", "cv.folds=3", "optimizer.lr=0.05"]
+
+
+def cross_validated(folder: Path) -> dict[str, object]:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    return {name: value for name, value in metrics.items() if name != "seconds"}
+
+
+@pytest.mark.timeout(900)  # two commands, each of three processes that import torch
+def test_two_workers_train_the_folds_of_one_process_and_go_on_after_a_stop(train, tmp_path):
+    assert train(*FOLDS, f"hydra.run.dir={tmp_path / 'one'}").code == 0
+    folder = tmp_path / "two"
+    command = [sys.executable, "-m", "fer_lightning.train", *FOLDS, "cv.workers=2", f"hydra.run.dir={folder}"]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert wait_for(lambda: (folder / "fold-2" / "checkpoints" / "last.ckpt").exists(), 200), parent.communicate()
+    parent.terminate()
+    out, _ = parent.communicate(timeout=100)
+    assert parent.returncode == 143, out
+    assert "2 workers; what they print is in" in out
+    assert "resume=true resumes" in out
+    assert not workers_of(folder)
+    ended = subprocess.run([*command, "resume=true"], capture_output=True, text=True, timeout=500)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("fold 3 of 3: ") == 1
+    assert cross_validated(folder) == cross_validated(tmp_path / "one")
+    with np.load(folder / "predictions.npz") as two, np.load(tmp_path / "one" / "predictions.npz") as one:
+        assert all(np.array_equal(two[name], one[name]) for name in one.files)

@@ -32,7 +32,7 @@ def assigned(compose, search_settings):
 
     def assign(workers: object, *overrides: str, trials: int = 100) -> list[str | None]:
         trainer = settings_of(compose("model=fc", *overrides), TrainSettings).trainer
-        return assign_gpus(search_settings(workers=workers), trainer, trials)
+        return assign_gpus(search_settings(workers=workers).workers, trainer, trials)
 
     return assign
 
@@ -114,6 +114,33 @@ def test_three_gpus_are_three_children_of_the_search(gpus, train, tmp_path, monk
     assert "worker 1 ended by exit status 3" in result.err
     assert "0 of 4 done" in result.err
     assert "The same command goes on" in result.err
+
+
+def test_three_gpus_share_the_folds_of_a_cross_validation(gpus, train, tmp_path, monkeypatch):
+    """Each worker has its GPU and its folds; where one fails, its last line is told, and the others are stopped."""
+    gpus(3, None)
+    stand_in = tmp_path / "python"
+    stand_in.write_text(
+        '#!/bin/sh\necho $CUDA_VISIBLE_DEVICES $FER_LIGHTNING_FOLDS "$@"\n[ $CUDA_VISIBLE_DEVICES != 1 ]\n'
+    )
+    stand_in.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    words = ["model=fc", "data.images=70", "cv.folds=5", f"hydra.run.dir={tmp_path / 'run'}"]
+    result = train(*words)
+    logs = [(tmp_path / "run" / f"worker-{number}.log").read_text() for number in (1, 2, 3)]
+    assert [log.split()[:2] for log in logs] == [["0", "1,4"], ["1", "2,5"], ["2", "3"]]
+    assert all("-m fer_lightning.train model=fc data.images=70 cv.folds=5" in log for log in logs)
+    assert "3 workers on GPU 0, 1, 2" in result.out
+    assert result.code == 2
+    assert "worker 2 ended by exit status 1" in result.err
+    assert "resume=true goes on" in result.err
+
+
+@pytest.mark.parametrize("words", [["--multirun", "seed=0,1", "cv.folds=2"], [*QUICK]], ids=["jobs", "search"])
+def test_workers_of_folds_are_for_one_cross_validation(words, train, tmp_path):
+    result = train(*words, "model=fc", "data.images=70", "cv.workers=2", *in_folder(tmp_path / "sweep", 4)[:1])
+    assert result.code == 2
+    assert "cv.workers=2" in result.err + result.out
 
 
 @pytest.mark.parametrize(

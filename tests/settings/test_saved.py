@@ -136,6 +136,7 @@ def test_settings_that_change_nothing_of_what_is_trained_may_differ(values):
         "data.path": "x",
         "data.cache_dir": "y",
         "draw.every": 0,
+        "cv.workers": 2,
     }
     changes["logger"] = {"name": "csv"}
     for key, value in changes.items():
@@ -143,6 +144,18 @@ def test_settings_that_change_nothing_of_what_is_trained_may_differ(values):
     assert {
         key.split(".")[0] if key.startswith(("draw", "logger")) else key for key in [*changes, "data.votes"]
     } == MAY_CHANGE
+
+
+@pytest.mark.parametrize("devices", [[0], [1], "1", "3,"], ids=str)
+def test_another_device_is_no_other_run_but_another_number_of_them_is(devices, values):
+    one = [parse(TrainSettings, given(values, "trainer.devices", each)) for each in (1, devices)]
+    for before, now in (one, one[::-1]):
+        require_same(before, now, "the run")
+    with pytest.raises(InputError, match=r"^trainer.devices was 1 in the run and is 2 now"):
+        require_same(one[1], parse(TrainSettings, given(values, "trainer.devices", [0, 1])), "the run")
+    two = [parse(TrainSettings, given(values, "trainer.devices", each)) for each in (2, [1, 3], "0,1")]
+    for other in two:
+        require_same(two[0], other, "the run")
 
 
 @pytest.mark.parametrize(
