@@ -33,6 +33,7 @@ ROUNDS = 4
 DEFAULTS = [
     "data.images=3000",
     "data.augment={flip: 0.5, shift: 3, rotate: 8, scale: 0.08, erase: 0.25}",
+    "compile=false",
     "draw.every=0",
     "draw.deepdream=false",
     "draw.embedding=0",

@@ -150,7 +150,7 @@ def growth_with_trials(trials: int) -> Costs:
             spent.append((asked - began, time.perf_counter() - asked))
         study.close()
     found = {}
-    for number in sorted({min(10 ** (power / 2), trials) for power in range(2, 7)}):
+    for number in sorted({*(10 ** (power / 2) for power in range(2, 7) if 10 ** (power / 2) < 0.9 * trials), trials}):
         last = spent[max(0, int(number) - 10) : int(number)]
         ask, tell = (statistics.median(part) * 1e3 for part in zip(*last, strict=True))
         found[str(int(number))] = {"ask_ms": ask, "tell_ms": tell}
@@ -168,32 +168,58 @@ def exponent(costs: Costs, name: str) -> float:
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0]) if len(sizes) > 1 else 1.0
 
 
+PANELS: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    "Time over images": (
+        "images",
+        "images",
+        "seconds",
+        {
+            "epoch_seconds": "an epoch of fc",
+            "statistics_seconds": "statistics",
+            "folds_seconds": "assigning 5 folds",
+            "open_seconds": "opening, warm",
+        },
+    ),
+    "Memory over images": ("images", "images", "MB", {"peak_mb": "peak of a training of fc"}),
+    "A step of conv_poster over the picture": (
+        "pixels",
+        "pixels of a picture",
+        "of an image",
+        {"ms_an_image": "ms", "saved_mb_an_image": "MB kept for backward", "gflop_an_image": "GFLOP"},
+    ),
+    "A study over its trials": (
+        "trials",
+        "trials in the study",
+        "milliseconds",
+        {"ask_ms": "asking for a trial (TPE)", "tell_ms": "telling its end"},
+    ),
+}
+"""Title, what was measured, labels of the axes, and the lines by what was measured."""
+
+
 def draw(found: dict[str, Costs], file: Path) -> None:
-    """Four panels: seconds and memory over images, step over side, folds, milliseconds over trials."""
-    panels: dict[str, tuple[str, str, dict[str, str]]] = {
-        "images": ("images", "s", {"epoch_seconds": "epoch of fc", "statistics_seconds": "statistics",
-                                   "folds_seconds": "assigning 5 folds", "open_seconds": "opening, warm"}),
-        "memory": ("images", "MB", {"peak_mb": "peak memory"}),
-        "side": ("side, pixels", "a image", {"ms_an_image": "step, ms", "saved_mb_an_image": "kept for backward, MB",
-                                             "gflop_an_image": "GFLOP"}),
-        "trials": ("trials in the study", "ms", {"ask_ms": "asking for a trial", "tell_ms": "telling its end"}),
-    }  # fmt: skip
+    """Four panels: seconds and memory over images, a step over pixels, milliseconds over trials."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
-    for axis, (name, (size, unit, lines)) in zip(axes.flat, panels.items(), strict=True):
-        costs = found["images" if name == "memory" else name]
+    for axis, (title, (name, size, unit, lines)) in zip(axes.flat, PANELS.items(), strict=True):
+        costs = found[name]
         sizes = np.array([float(one) for one in costs])
         for key, label in lines.items():
-            values = np.array([cost[key] for cost in costs.values()])
+            values = [cost[key] for cost in costs.values()]
             axis.plot(sizes, values, "o-", label=f"{label} (exponent {exponent(costs, key):.2f})")
-        first = next(iter(lines))
-        start = next(iter(costs.values()))[first]
-        axis.plot(sizes, start * sizes / sizes[0], ":", color="grey", label="linear")
-        axis.set(xscale="log", yscale="log", xlabel=size, ylabel=unit.replace("a image", "an image"))
-        axis.set_xticks(sizes, [f"{one:,.0f}" for one in sizes], minor=False)
-        axis.minorticks_off()
+        start = next(iter(costs.values()))[next(iter(lines))]
+        axis.set(title=title, xlabel=size, ylabel=unit)
+        if unit == "MB":
+            axis.set(xlim=(0, None), ylim=(0, None))
+            axis.locator_params(axis="x", nbins=4)
+            axis.xaxis.set_major_formatter("{x:,.0f}")
+        else:
+            axis.plot(sizes, start * sizes / sizes[0], ":", color="grey", label="linear")
+            axis.set(xscale="log", yscale="log")
+            axis.margins(y=0.2)
+            axis.set_xticks(sizes, [f"{one:,.0f}" for one in sizes], minor=False)
+            axis.minorticks_off()
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
-    figure.suptitle("How cost grows (two logarithmic axes: a straight line is a power)")
     figure.savefig(file, dpi=110)
     plt.close(figure)
 
@@ -216,9 +242,9 @@ def main() -> None:
         "folds": growth_with_folds(given.images),
         "images": growth_with_images(factors, given.images),
     }
+    found["pixels"] = {str(int(side) ** 2): cost for side, cost in found.pop("side").items()}
     draw(found, given.plot)
-    images, side, trials = found["images"], found["side"], found["trials"]
-    pixels = {str(int(one) ** 2): cost for one, cost in side.items()}
+    images, pixels, trials = found["images"], found["pixels"], found["trials"]
     exponents = {
         "an epoch of fc over images": exponent(images, "epoch_seconds"),
         "peak memory over images": exponent(images, "peak_mb"),

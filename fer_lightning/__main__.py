@@ -11,7 +11,7 @@ from fer_lightning.errors import near_misses
 COMMANDS = {
     "train": ("fer_lightning.train", "train a network, cross-validate or search its settings"),
     "evaluate": ("fer_lightning.evaluate", "score a checkpoint or an ensemble on one split"),
-    "predict": ("fer_lightning.predict", "find the faces in photos and name their emotions"),
+    "predict": ("fer_lightning.predict", "find the faces in photos and videos and name their emotions"),
     "demo": ("fer_lightning.demo", "a page in the browser: photos, camera, videos"),
     "visualize": ("fer_lightning.visualize", "draw filters, activation maps, DeepDream, saliency"),
     "audit": ("fer_lightning.audit", "find copies, leaks and conflicting labels in a data set"),

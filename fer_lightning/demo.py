@@ -7,21 +7,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from fer_lightning.errors import InputError
+from fer_lightning.predict import DETECTORS, Parser
 from fer_lightning.signals import Stopped, stop_signals
 
-DETECTORS = ("cascade", "centerface")
-
 PORT = 7860
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (--help explains the options)\n")
 
 
 def demo(given: argparse.Namespace) -> None:
@@ -45,9 +36,14 @@ def demo(given: argparse.Namespace) -> None:
 
         ignore_warnings_of_pillow()
         torch.set_num_threads(1)  # a photo has few faces: threads would wait for each other
-        reader = Reader(given.weights, given.detector, given.tta, given.device)
+        reader = Reader(given.weights, given.tta, given.device)
         page = build_page(reader, given.detector, cards_of(given.weights), write_examples(Path(folder)))
-        serve(page, bound, style(), ready=lambda address: print(f"{address}  (Ctrl-C stops the page)", flush=True))
+        serve(page, bound, style(), ready=announce, stop=reader.stop)
+
+
+def announce(address: str) -> None:
+    """Print where the page is."""
+    print(f"{address}  (Ctrl-C stops the page)", flush=True)
 
 
 def parser() -> argparse.ArgumentParser:

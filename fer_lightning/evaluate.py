@@ -11,7 +11,8 @@ from rich.console import Console
 
 from fer_lightning.cli import Invocation, hydra_command
 from fer_lightning.errors import InputError
-from fer_lightning.settings import EvaluateSettings
+from fer_lightning.settings import DataSettings, EvaluateSettings, Fer2013Data
+from fer_lightning.settings.labels import labels_text
 
 if TYPE_CHECKING:
     from fer_lightning.data.sources import CachedFaces
@@ -34,7 +35,7 @@ def main(settings: EvaluateSettings, invocation: Invocation) -> None:
     console, began = Console(highlight=False, markup=False), time.perf_counter()
     ensemble = load_ensemble(settings.checkpoint, settings.device)
     channels, size = ensemble.form
-    data = settings.data.model_copy(update={"channels": channels, "size": size})
+    data, said = with_labels(settings.data.model_copy(update={"channels": channels, "size": size}), ensemble)
     faces, split = open_faces(data), SPLITS.index(settings.split)
     sizes = {name: len(faces.rows(number)) for number, name in enumerate(SPLITS)}
     if not sizes[settings.split]:
@@ -62,7 +63,7 @@ def main(settings: EvaluateSettings, invocation: Invocation) -> None:
         **ensemble.provenance,
         "data_path": settings.data.path,
         "data_fingerprint": faces.fingerprint,
-        "notes": [*faces.notes, *notes(settings, ensemble, faces, sizes)],
+        "notes": [*faces.notes, *said, *notes(settings, ensemble, faces, sizes)],
         "command": invocation.command,
     }
     if len(ensemble.members) > 1:
@@ -75,6 +76,29 @@ def main(settings: EvaluateSettings, invocation: Invocation) -> None:
     print_evaluation(console, evaluation)
     where = f"{folder / records.EVALUATION} and {records.CONFUSION}"
     console.print(f"{evaluation['seconds']:.1f} s. Look next at {where}", soft_wrap=True)
+
+
+def with_labels(data: DataSettings, ensemble: "Ensemble") -> tuple[DataSettings, list[str]]:
+    """The data with the `data.labels` of the checkpoints, where none are given and the path is theirs; and a note."""
+    trained = {
+        (member.data.labels, member.data.path)
+        for member in ensemble.members
+        if isinstance(member.data, Fer2013Data) and member.data.labels
+    }
+    if not isinstance(data, Fer2013Data) or data.labels or not trained:
+        return data, []
+    labels, path = min(trained)
+    told = f"data.labels={labels_text(dict(labels or ()))}"
+    if len(trained) == 1 and same_file(data.path, path):
+        return data.model_copy(update={"labels": labels}), [f"{told}, as the checkpoint was trained on these data."]
+    return data, [f"The checkpoint was trained with {told}; here none is given, and labels are read without it."]
+
+
+def same_file(first: str | None, second: str | None) -> bool:
+    """Whether two paths name the same file or folder."""
+    return (
+        bool(first and second) and Path(str(first)).expanduser().resolve() == Path(str(second)).expanduser().resolve()
+    )
 
 
 def notes(settings: EvaluateSettings, ensemble: "Ensemble", faces: "CachedFaces", sizes: dict[str, int]) -> list[str]:

@@ -35,7 +35,8 @@ def _literal(word: str, keys: Collection[str], multirun: bool) -> str:
         return word
     if not exists(value):
         if key.lstrip("+") == MAPPING and value.startswith("{") and value.endswith("}"):
-            return word
+            mappings = re.split(r"(?<=\}),(?=\{)", value) if multirun else [value]
+            return f"{key}={','.join(map(quoted, mappings))}"  # texts: names may hold anything
         if key in LISTS and value.startswith("[") and value.endswith("]"):
             return f"{key}=[{','.join(quoted(part.strip()) for part in value[1:-1].split(',') if part.strip())}]"
         if multirun and "," in value and key not in HYDRA_PATHS:

@@ -34,8 +34,7 @@ class FaceDataModule(lightning.LightningDataModule):
         self.faces: CachedFaces | None = None
         self.tensors: FaceTensors | None = None
         self.rows: dict[int, Tensor] = {}
-        self.notes: tuple[str, ...] = ()
-        """What the user should know of these faces, one sentence each."""
+        self._notes: tuple[str, ...] = ()
 
     def prepare_data(self) -> None:
         """Fill the cache; with several processes, Lightning calls this in one of them."""
@@ -57,12 +56,10 @@ class FaceDataModule(lightning.LightningDataModule):
         images, labels = picture_tensor(faces.images), torch.tensor(faces.labels).long()
         self.tensors = FaceTensors(images, labels, features, shares)
         self.rows = {split: torch.from_numpy(faces.rows(split)) for split in (TRAIN, VAL, TEST)}
-        self.notes = faces.notes
-        if images.shape[1] == 1 and (self.settings.augment.saturation or self.settings.augment.hue):
-            self.notes += ("data.augment.saturation and hue change nothing: all images are grey.",)
+        self._notes = faces.notes
         if self.settings.unique:
             kept, held_out, repeated = unique_training_rows(faces.copy_groups, faces.split)
-            self.notes += (
+            self._notes += (
                 f"data.unique: {len(self.rows[TRAIN]) - len(kept):,} of {len(self.rows[TRAIN]):,} training images are "
                 f"left out: {held_out:,} copies of val or test images, {repeated:,} further copies.",
                 near_copies_that_remain(faces, kept, cached_near_pairs(faces)),
@@ -71,14 +68,14 @@ class FaceDataModule(lightning.LightningDataModule):
         if (fraction := self.settings.train_fraction) < 1:
             rows, count = self.rows[TRAIN].numpy(), len(self.rows[TRAIN])
             kept = rows[stratified_share(faces.labels[rows], fraction, self.seed)]
-            self.notes += (f"data.train_fraction={fraction}: {len(kept):,} of {count:,} training images are used.",)
+            self._notes += (f"data.train_fraction={fraction}: {len(kept):,} of {count:,} training images are used.",)
             self.rows[TRAIN] = torch.from_numpy(kept)
-        self.notes += tuple(repeated_notes(faces, self.rows[TRAIN].numpy()))
+        self._notes += tuple(repeated_notes(faces, self.rows[TRAIN].numpy()))
         if self.settings.soft_labels:
             rows = self.rows[TRAIN].numpy()
             targets, note = soft_targets(faces, rows, self.settings.soft_labels, self.settings.soft_weight)
             self.tensors = replace(self.tensors, shares=torch.from_numpy(targets))
-            self.notes += (note,)
+            self._notes += (note,)
 
     def fold(self, train_rows: np.ndarray, val_rows: np.ndarray) -> "FaceDataModule":
         """The same faces in memory with other rows to train and validate on; there is no test split in a fold."""
@@ -92,6 +89,14 @@ class FaceDataModule(lightning.LightningDataModule):
         """The faces in memory, after `setup`."""
         assert self.tensors is not None, "call setup() first"
         return self.tensors
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of these faces, one sentence each."""
+        augment = self.settings.augment
+        if self.loaded.images.shape[1] == 1 and (augment.saturation or augment.hue):
+            return (*self._notes, "data.augment.saturation and hue change nothing: all images are grey.")
+        return self._notes
 
     @property
     def split_sizes(self) -> dict[str, int]:

@@ -13,6 +13,7 @@ from PIL import Image
 from fer_lightning.figures.sheets import overlay_heat, png
 from fer_lightning.recognition.drawing import COLOURS
 from fer_lightning.recognition.recognizer import Face
+from fer_lightning.recognition.timeline import Seen
 from fer_lightning.templates import environment
 
 SHOWN = 24
@@ -22,14 +23,21 @@ SHOWN = 24
 def face_cards(faces: Sequence[Face], crops: np.ndarray, heat: np.ndarray | None, missing: str | None) -> str:
     """A card for each face: what the network sees, Grad-CAM of its emotion, seven bars.
 
-    crops: (N, 48, 48) uint8; heat: (N, 48, 48), 0 to 1, or None where it is missing, which says why.
+    crops: (N, side, side) or (N, side, side, 3) uint8; heat: (N, side, side), 0 to 1, or None where it is missing, for
+    the reason `missing`.
     """
     cards = []
     for number, face in enumerate(faces[:SHOWN]):
-        crop = torch.tensor(crops[number])[None]
+        crop = torch.tensor(crops[number]).reshape(*crops.shape[1:3], -1).permute(2, 0, 1)  # (C, side, side)
         overlay = None if heat is None else png(overlay_heat(crop[None], torch.from_numpy(heat[number])[None])[0])
         cards.append((face, data_uri(png(crop)), overlay and data_uri(overlay)))
     return _render("faces.html", cards=cards, missing=missing, more=len(faces) - len(cards), colours=COLOURS)
+
+
+def seen_table(seen: Sequence[Seen], seconds: float) -> str:
+    """A table of the faces of a video: when each was seen, and its emotion."""
+    shown = sorted(sorted(seen, key=lambda face: -face.frames)[:SHOWN], key=lambda face: face.id)
+    return _render("seen.html", seen=shown, more=len(seen) - len(shown), seconds=seconds, colours=COLOURS)
 
 
 def header(title: str) -> str:

@@ -1,12 +1,11 @@
 """The page as gradio builds it: tabs, what answers to what, and the endpoints of its API."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_lightning.demo_page.cards import header, live_picture, message
-from fer_lightning.demo_page.readings import CAMERA_SIDE, WHOLE, Reader
+from fer_lightning.demo_page.readings import WHOLE, Reader
 from fer_lightning.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +25,9 @@ DETECTORS = {
 }
 """Choices of the page, with what they say."""
 
+CAMERA_WIDTH = 640
+"""Of the pictures that a camera is asked for, pixels."""
+
 EVERY_SECONDS = 0.2
 """Between two pictures of a camera, at the least."""
 
@@ -44,6 +46,8 @@ def build_page(reader: Reader, detector: str, card: str, examples: Sequence[Path
             add_photo(reader, choices, detector, examples)
         with gr.Tab("Camera", id="camera"):
             add_camera(reader, choices, detector)
+        with gr.Tab("Video", id="video"):
+            add_video(reader, choices, detector)
         with gr.Tab("Model card", id="card"):
             gr.Markdown(card, elem_classes="card")
     page.queue(default_concurrency_limit=AT_ONCE, max_size=64)
@@ -116,7 +120,7 @@ def add_camera(reader: Reader, choices: list[tuple[str, str]], detector: str) ->
                 type="pil",
                 height=340,
                 elem_id="camera",
-                webcam_options=gr.WebcamOptions(constraints={"video": {"width": {"ideal": CAMERA_SIDE}}}),
+                webcam_options=gr.WebcamOptions(constraints={"video": {"width": {"ideal": CAMERA_WIDTH}}}),
             )
             own = [choice for choice in choices if choice[1] != WHOLE]
             finder = gr.Radio(own, value=detector, label="Find faces")
@@ -132,6 +136,63 @@ def add_camera(reader: Reader, choices: list[tuple[str, str]], detector: str) ->
     camera.stream(
         show, [camera, finder], answer, stream_every=EVERY_SECONDS, api_visibility="private", show_progress="hidden"
     )
+
+
+def add_video(reader: Reader, choices: list[tuple[str, str]], detector: str) -> None:
+    """The tab for videos, and the endpoint /video."""
+    import gradio as gr
+
+    with gr.Row():
+        with gr.Column(scale=4, min_width=300):
+            video = gr.Video(label="Video", sources=["upload"], height=340, elem_id="video")
+            own = [choice for choice in choices if choice[1] != WHOLE]
+            finder = gr.Radio(own, value=detector, label="Find faces")
+            with gr.Row():
+                every = gr.Slider(1, 30, 2, step=1, label="Every N-th frame", min_width=140)
+                smooth = gr.Slider(0, 3, 0.5, step=0.1, label="Smoothing, seconds", min_width=140)
+            again = gr.Button("Read it again with these settings")
+        with gr.Column(scale=5, min_width=300):
+            annotated = gr.Video(
+                label="Faces", interactive=False, height=400, elem_id="video-faces", buttons=["download"]
+            )
+            summary = gr.HTML(elem_id="video-summary")
+            figure = gr.Image(
+                label="Time line", show_label=False, interactive=False, format="png", elem_id="timeline", buttons=[]
+            )
+            table = gr.File(label="Time line as csv", interactive=False, elem_id="video-table")
+
+    def recognize(
+        video: str,
+        detector: str,
+        every: float,
+        smooth: float,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> tuple[str, str, str, str]:
+        """Find the faces of a video: the annotated video, a summary, the time line as figure and as csv."""
+
+        def tell(done: float, length: float | None) -> None:
+            progress(done / length if length else 0, desc=f"{done:.1f} s" + (f" of {length:.1f} s" if length else ""))
+
+        try:
+            reading = reader.read_video(video, detector, int(every), smooth, tell)
+        except InputError as error:
+            raise gr.Error(without_folder(error, video), print_exception=False) from error
+        summary = reading.summary if reading.timeline else message(NO_FACE)
+        if reading.timeline.problem:
+            summary += message(reading.timeline.problem, kind="error")
+        return str(reading.copy), summary, str(reading.figure), str(reading.table)
+
+    def show(video: str | None, detector: str, every: float, smooth: float, progress: Any = gr.Progress()) -> Any:  # noqa: B008
+        if video is None:
+            return None, "", None, None
+        try:
+            return recognize(video, detector, every, smooth, progress)
+        except gr.Error as error:
+            return None, message(error.message, kind="error"), None, None
+
+    inputs, outputs = [video, finder, every, smooth], [annotated, summary, figure, table]
+    gr.on([video.change, again.click], show, inputs, outputs, api_visibility="private", show_progress_on=annotated)
+    endpoint(recognize, inputs, outputs, "video")
 
 
 def endpoint(function: Callable[..., Any], inputs: list[Any], outputs: list[Any], name: str) -> None:
@@ -163,4 +224,4 @@ def has_centerface() -> bool:
 
 def without_folder(error: InputError, path: str) -> str:
     """The message of an error, with the name of a file instead of its path in the temporary folder."""
-    return str(error).replace(path, os.path.basename(path))
+    return str(error).replace(path, Path(path).name)

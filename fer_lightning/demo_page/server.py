@@ -22,7 +22,7 @@ LARGEST_UPLOAD = "2gb"
 POLICY = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # of gradio
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # of gradio
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "media-src 'self' data: blob:",
@@ -110,8 +110,13 @@ def is_this_machine(host: str | bytes) -> bool:
         return False
 
 
-def serve(page: "gradio.Blocks", bound: socket.socket, style: str, ready: Callable[[str], None]) -> None:
-    """Serve a page on a bound socket until the process is told to stop. ready: is called with the address."""
+def serve(
+    page: "gradio.Blocks", bound: socket.socket, style: str, ready: Callable[[str], None], stop: Callable[[], None]
+) -> None:
+    """Serve a page on a bound socket until the process is told to stop.
+
+    ready: is called with the address; stop: in a signal handler, so that requests end which take long.
+    """
     import gradio as gr
     import uvicorn
     from fastapi import FastAPI
@@ -131,7 +136,13 @@ def serve(page: "gradio.Blocks", bound: socket.socket, style: str, ready: Callab
     )  # fmt: skip
     ready(f"http://{HOST}:{bound.getsockname()[1]}/")
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[bound])
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            stop()
+            super().handle_exit(sig, frame)
+
+    Server(config).run(sockets=[bound])
 
 
 class OwnHeaders:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,25 @@ from fer_lightning.errors import InputError, near_misses
 from fer_lightning.figures.sheets import apply_colormap, contact_sheet, faces_to_rgb
 
 
-def conv_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.BatchNorm2d]:
+def conv_layers(network: nn.Module) -> dict[str, nn.Module]:
     """All conv layers by name, in order, with the module whose output becomes the activation map by a ReLU.
 
-    That is the batch normalisation that follows the convolution, or the convolution itself where none does. Names are
-    the modules' own, shortened: `features.conv1.conv` is `conv1`.
+    That is the convolution itself, or what directly follows it: batch normalisation, and the sum with a shortcut (an
+    Identity of the network's). Names are the modules' own, shortened: `features.conv1.conv` is `conv1`.
     """
-    layers: dict[str, nn.Conv2d | nn.BatchNorm2d] = {}
+    return {name: last for name, (_, last) in _convolutions(network).items()}
+
+
+def _convolutions(network: nn.Module) -> dict[str, tuple[nn.Conv2d, nn.Module]]:
+    layers: dict[str, tuple[nn.Conv2d, nn.Module]] = {}
     for parent_name, parent in network.named_modules():
-        children = [*parent.named_children(), ("", None)]
-        for (name, child), (_, after) in pairwise(children):
+        children = list(parent.named_children())
+        for number, (name, child) in enumerate(children, start=1):
             if isinstance(child, nn.Conv2d):
                 full = f"{parent_name}.{name}".strip(".").removeprefix("features.").removesuffix(".conv")
-                layers[full] = after if isinstance(after, nn.BatchNorm2d) else child
+                following = (after for _, after in children[number:])
+                *_, last = child, *takewhile(lambda after: isinstance(after, nn.BatchNorm2d | nn.Identity), following)
+                layers[full] = child, last
     return layers
 
 
@@ -33,7 +39,7 @@ def require_layer(network: nn.Module, name: str | None = None, channel: int | No
     Raises InputError, with the valid names or numbers, for a layer, or a channel (filter) of it, that does not exist,
     and for a channel without a layer.
     """
-    layers = conv_layers(network)
+    layers = _convolutions(network)
     if channel is not None and name is None:
         raise InputError(f"channel={channel}: of which layer? Name one, as in layer=conv1 channel={channel}")
     if not layers:
@@ -41,8 +47,7 @@ def require_layer(network: nn.Module, name: str | None = None, channel: int | No
     if name is not None and name not in layers:
         raise InputError(f"layer={name}: no such conv layer.{near_misses(name, layers)} Layers: {', '.join(layers)}")
     name = name or list(layers)[-1]
-    module = layers[name]
-    filters = module.out_channels if isinstance(module, nn.Conv2d) else module.num_features
+    filters = layers[name][0].out_channels
     if channel is not None and not 0 <= channel < filters:
         raise InputError(f"channel={channel}: layer {name} has the channels 0 to {filters - 1}")
     return name

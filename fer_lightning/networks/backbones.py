@@ -113,6 +113,8 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU()
         self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(filters)
+        self.sum = nn.Identity()
+        """Its input is the sum with the shortcut, whose ReLU is the activation map of `conv2`."""
         self.downsample: nn.Sequential | None = None
         if stride > 1 or channels != filters:
             shortcut = nn.Conv2d(channels, filters, 1, stride, bias=False)
@@ -121,7 +123,7 @@ class BasicBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         shortcut = maps if self.downsample is None else self.downsample(maps)
         maps = self.relu(self.bn1(self.conv1(maps)))
-        merged: Tensor = self.relu(self.bn2(self.conv2(maps)) + shortcut)
+        merged: Tensor = self.relu(self.sum(self.bn2(self.conv2(maps)) + shortcut))
         return merged
 
 

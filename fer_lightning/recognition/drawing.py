@@ -1,4 +1,4 @@
-"""Faces drawn into a copy of their picture: boxes, emotions and bars of probabilities."""
+"""Faces drawn into a copy of their picture: boxes, emotions and bars of probabilities, ids of a video's faces."""
 
 import math
 from collections.abc import Sequence
@@ -61,6 +61,8 @@ def annotate(image: Any, faces: Sequence[Face]) -> Image.Image:
         _outline(draw, box, COLOURS[face.emotion], _unit(copy.size))
     for face, box in zip(faces, boxes, strict=True):
         taken.append(_panel(draw, copy.size, face, box, taken))
+        if face.id is not None:
+            _number(draw, box, face.id, _text_size(copy.size, box))
     return copy
 
 
@@ -82,6 +84,14 @@ def _outline(draw: ImageDraw.ImageDraw, box: Box, colour: str, unit: float) -> N
     outer = (box.left - edge, box.top - edge, box.right + edge, box.bottom + edge)
     draw.rounded_rectangle(outer, radius, outline=(*PANEL, 170), width=width + 2 * edge)
     draw.rounded_rectangle(box, radius, outline=colour, width=width)
+
+
+def _number(draw: ImageDraw.ImageDraw, box: Box, number: int, text: int) -> None:
+    """Draw the id of a video's face into the left top corner of its box."""
+    font = _font(text)
+    place = Box(box.left, box.top, box.left + font.getlength(str(number)) + 0.8 * text, box.top + 1.35 * text)
+    draw.rounded_rectangle(place, text / 4, fill=(*PANEL, 215))
+    draw.text(((place.left + place.right) / 2, (place.top + place.bottom) / 2), str(number), TEXT, font, anchor="mm")
 
 
 def _panel(draw: ImageDraw.ImageDraw, size: tuple[int, int], face: Face, box: Box, taken: list[Box]) -> Box:

@@ -48,7 +48,7 @@ class Tracker:
 
     A face gets the id of the earlier one that its box overlaps most, with the earlier boxes moved on by their speed and
     both enlarged by the seconds that have passed, to twice their sides after one; all faces together get the assignment
-    of the largest total overlap. A face is forgotten GAP seconds after it was last seen.
+    of the largest total overlap. A face that the last frame lacks is forgotten GAP seconds after it was last seen.
 
     smooth: time constant of the smoothing, seconds. Of a face with probabilities p, seen before with the smoothed ones
     s and dt seconds ago, s + (1 - exp(-dt / smooth)) (p - s) are the new ones; 0: p.
@@ -62,7 +62,7 @@ class Tracker:
 
     def update(self, faces: Sequence[Face], frame: int, seconds: float) -> list[Face]:
         """The faces of the next frame with its number and time, their ids, and smoothed probabilities."""
-        self._tracks = [track for track in self._tracks if seconds - track.seconds <= GAP + 1e-6]
+        self._tracks = [one for one in self._tracks if one.seconds == self._last or seconds - one.seconds <= GAP + 1e-6]
         known = self._matches(faces, seconds)
         followed = []
         for number, face in enumerate(faces):
@@ -86,7 +86,7 @@ class Tracker:
         if not faces or not self._tracks:
             return {}
         expected = np.array([track.box_at(seconds) for track in self._tracks])
-        growth = np.array([1 + seconds - track.seconds for track in self._tracks])
+        growth = np.array([1 + min(1, seconds - track.seconds) for track in self._tracks])
         found = np.array([face.box for face in faces])
         overlap = overlaps(_grown(found[:, None], growth), _grown(expected, growth)[None])
         overlap[overlap < LEAST_OVERLAP] = 0

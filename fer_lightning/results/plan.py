@@ -13,6 +13,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.evaluation.metrics import mean_and_sd, wilson_interval
 from fer_lightning.report.runs import Record
 from fer_lightning.results.record import Result, Score
+from fer_lightning.results.transfer import Transfer, read_transfer
 from fer_lightning.settings import MAY_CHANGE, TrainSettings, flatten, path_keys
 
 PLAN = "plan.yaml"
@@ -111,7 +112,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows by section, with their results, and the results that belong to no row."""
+    """All rows by section, with their results, the results that belong to no row, and what pretraining gave."""
 
     paper: list[Row]
     own: list[Row]
@@ -119,6 +120,7 @@ class Plan:
     ablation: list[Row]
     peers: list[Peer]
     others: list[Row]
+    transfer: Transfer | None = None
 
     @property
     def trained(self) -> list[Row]:
@@ -150,7 +152,7 @@ def read_plan(folder: Path, results: Sequence[Result] = ()) -> Plan:
         if result.name not in placed:
             planned = Planned(name=result.name.partition("-seed")[0], run=shlex.join(result.overrides))
             others.setdefault(planned.run or planned.name, Row(planned)).results.append(result)
-    return Plan(**tables, peers=sections.peers, others=list(others.values()))
+    return Plan(**tables, peers=sections.peers, others=list(others.values()), transfer=read_transfer(folder))
 
 
 def belongs(result: Result, planned: Planned) -> bool:

@@ -5,6 +5,7 @@ import io
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +16,7 @@ from fer_lightning.files import write_atomic
 from fer_lightning.search.space import Compose, Value, hydra_text
 from fer_lightning.search.study import FOLDER, FOLDS, OBJECTIVES, Outcome, Study, attempts
 from fer_lightning.settings import TrainSettings, dump, flatten
+from fer_lightning.settings.labels import labels_text
 
 BEST, TRIALS, HPARAMS = "best.yaml", "trials.csv", "hparams"
 GROUPS = ("data", "model", "optimizer", "schedule")
@@ -56,7 +58,7 @@ def write_best(study: Study, compose: Compose) -> TrainSettings | None:
         return None
     settings = compose(study.space.overrides(best.params), False)
     groups = [f"{group}={getattr(settings, group).name}" for group in GROUPS]
-    usual, values = (flatten(dump(each)) for each in (compose(groups, True), settings))
+    usual, values = map(_flat, (compose(groups, True), settings))
     differing = [
         f"++{key}={hydra_text(value)}"
         for key, value in values.items()
@@ -72,6 +74,15 @@ def write_best(study: Study, compose: Compose) -> TrainSettings | None:
     content = yaml.safe_dump({"overrides": groups + differing}, allow_unicode=True, width=200)
     write_atomic(study.folder / BEST, head + content)
     return settings.model_copy(update={"cv": settings.cv.model_copy(update={"folds": 0}), "resume": False})
+
+
+def _flat(settings: TrainSettings) -> dict[str, Any]:
+    """Settings by their dotted keys; `data.labels`, whose names are the source's own, as one text."""
+    values = flatten(dump(settings))
+    if pairs := getattr(settings.data, "labels", None):
+        values = {key: value for key, value in values.items() if not key.startswith("data.labels.")}
+        values["data.labels"] = labels_text(dict(pairs))
+    return values
 
 
 def write_hyperparameters(

@@ -4,6 +4,7 @@ Imports no torch, so that a wrong space is refused within a second.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -118,7 +119,7 @@ def hydra_text(value: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+            return "'" + re.sub(r"(\\+)$", r"\1\1", re.sub(r"(\\*)'", r"\1\1\\'", value)) + "'"
         case list():
             return "[" + ",".join(map(hydra_text, value)) + "]"
         case dict():

@@ -29,10 +29,11 @@ from fer_lightning.settings.trainer_arguments import ONE_DEVICE, TrainerSettings
 from fer_lightning.settings.validation import IS_PATH, Settings, conflict, expected, number, whole
 
 
-def require_size(model: ModelSettings, size: int) -> None:
+def require_size(model: ModelSettings, size: int, key: str = "size") -> None:
     """Raise the error of a validator where a backbone's layers leave nothing of a picture of this size."""
     if size < (least := LEAST_SIDE.get(model.kind, 0)):
-        raise conflict(f"data.size={size}: {model.kind} takes pictures of {least} pixels or more. Give data.size=96")
+        remedy = "Give data.size=96" if key == "size" else "Leave the smaller ones out"
+        raise conflict(f"data.{key}={size}: {model.kind} takes pictures of {least} pixels or more. {remedy}")
 
 
 class EarlyStoppingSettings(Settings):
@@ -100,6 +101,8 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _layers_can_be_trained_so(self) -> Self:
         require_size(self.model, self.data.size)
+        if self.data.grow:
+            require_size(self.model, min(self.data.grow), "grow")
         kind, finetune = self.model.kind, self.finetune
         if kind == "fc" and (finetune.head_epochs or finetune.layer_decay < 1):
             raise conflict("finetune: the layers of fc are all of its head. Give head_epochs=0 and layer_decay=1")

@@ -4,9 +4,11 @@ import pytest
 import torch
 from published_networks import BY_HAND, PUBLISHED, backbone
 from tiny_runs import settings_from
+from torch import Tensor
 from torch.nn import functional as F
 
 from fer_lightning.errors import InputError
+from fer_lightning.figures.activations import conv_layers, record_outputs
 from fer_lightning.networks import ExpressionNetwork
 from fer_lightning.networks.backbones import BACKBONES
 from fer_lightning.settings import LEAST_SIDE
@@ -120,6 +122,18 @@ def test_dropout_is_that_of_the_settings(kind):
     ]
     assert rates
     assert set(rates) == {0.25}
+
+
+def test_the_map_of_a_blocks_last_layer_is_what_the_block_gives():
+    """Grad-CAM looks at it: the sum with the shortcut, not the convolution alone."""
+    network = shuffle(backbone("resnet18", size=64))
+    with torch.inference_mode(), record_outputs(network, ["layer4.1.conv2", "layer4.1.conv1"]) as outputs:
+        given: list[Tensor] = []
+        network.features.layer4.register_forward_hook(lambda module, inputs, output: given.append(output))
+        network(torch.randint(0, 256, (2, 1, 48, 48)))
+    assert torch.equal(outputs["layer4.1.conv2"].relu(), given[0])
+    assert outputs["layer4.1.conv1"].shape == given[0].shape == (2, 512, 2, 2)
+    assert list(conv_layers(network))[-1] == "layer4.1.conv2"
 
 
 def test_resnet18_learns_64_random_images():

@@ -16,7 +16,7 @@ from fer_lightning import EXPRESSIONS, Recognizer
 from fer_lightning.demo_page.cards import SHOWN, face_cards, message
 from fer_lightning.demo_page.examples import write_examples
 from fer_lightning.demo_page.model_cards import cards_of
-from fer_lightning.demo_page.readings import WHOLE, Reader
+from fer_lightning.demo_page.readings import KEPT, WHOLE, Reader
 from fer_lightning.demo_page.server import bind, is_this_machine, private_folder
 from fer_lightning.errors import InputError
 from fer_lightning.networks.onnx_files import write_onnx
@@ -27,7 +27,8 @@ from fer_lightning.recognition.recognizer import Face
 
 @pytest.fixture(scope="module")
 def reader(random_weights):
-    return Reader([random_weights[0]], device="cpu")
+    with private_folder():
+        yield Reader([random_weights[0]], device="cpu")
 
 
 def face(emotion: str, **values) -> Face:
@@ -192,3 +193,43 @@ def test_help_loads_nothing_heavy():
     code = "import sys, fer_lightning.demo as demo; demo.parser().format_help(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "gradio", "numpy", "matplotlib", "PIL"} & set(loaded)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Half a second of the astronaut."""
+    av = pytest.importorskip("av")
+    path = tmp_path_factory.mktemp("video") / "astronaut.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 256, 256, "yuv420p"
+        astronaut = Image.fromarray(data.astronaut()).resize((256, 256))
+        for _ in range(6):
+            container.mux(stream.encode(av.VideoFrame.from_image(astronaut)))
+        container.mux(stream.encode(None))
+    return str(path)
+
+
+def test_a_video_gives_a_copy_a_figure_and_a_table(reader, video):
+    told = []
+    reading = reader.read_video(video, "cascade", every=2, on_progress=lambda done, length: told.append((done, length)))
+    assert [face.frame for face in reading.timeline] == [0, 2, 4]
+    assert reading.copy.name == "astronaut-faces.mp4"
+    with Image.open(reading.figure) as figure:
+        assert figure.format == "PNG"
+    assert reading.table.read_text().splitlines()[0].startswith("path,frame,seconds,face,")
+    assert f"{reading.timeline[0].emotion}</td>" in reading.summary
+    assert len(told) == 6
+    assert all(length == pytest.approx(0.5, abs=0.1) for _, length in told)
+
+
+def test_results_of_earlier_videos_are_deleted(reader, video):
+    folders = [reader.read_video(video, "cascade", every=6).copy.parent for _ in range(KEPT + 1)]
+    assert [folder.exists() for folder in folders] == [False] + [True] * KEPT
+
+
+def test_a_stopped_page_reads_no_video_on(random_weights, video):
+    reader = Reader([random_weights[0]], device="cpu")
+    reader.stop()
+    with private_folder(), pytest.raises(InputError, match="stopped"):
+        reader.read_video(video, "cascade")

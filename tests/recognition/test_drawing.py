@@ -73,3 +73,16 @@ def test_boxes_of_a_large_picture_are_in_its_own_pixels():
     rows, columns = np.nonzero(outline)
     assert columns.min() == pytest.approx(4000 * scale, abs=20)
     assert rows.min() == pytest.approx(1000 * scale, abs=20)
+
+
+def test_the_id_of_a_videos_face_is_drawn_in_the_corner_of_its_box():
+    probabilities = dict.fromkeys(EXPRESSIONS, 0.0) | {"happy": 1.0}
+    grey = np.full((400, 400, 3), 128, np.uint8)
+    without, one, two = (
+        np.asarray(annotate(grey, [Face((100, 100, 200, 200), "happy", 1.0, probabilities, id=number)])).astype(int)
+        for number in (None, 1, 2)
+    )
+    for drawn, other in ((one, without), (two, one)):
+        rows, columns = np.nonzero(abs(drawn - other).max(axis=2))
+        assert 95 <= rows.min() <= rows.max() < 140
+        assert 95 <= columns.min() <= columns.max() < 140

@@ -83,6 +83,9 @@ def test_a_face_that_moves_keeps_its_id_where_few_frames_are_looked_at():
     tracker = Tracker()
     found = [tracker.update([face(100 + 80 * seconds)], 0, seconds) for seconds in (0.0, 0.5, 1.0, 1.5, 2.5)]
     assert ids(found) == [[1]] * 5
+    tracker = Tracker()
+    found = [tracker.update([face(100 + 2 * seconds)], 0, seconds) for seconds in (0.0, 3.0, 6.0)]
+    assert ids(found) == [[1]] * 3
 
 
 def test_a_new_face_gets_a_new_id_and_none_is_used_twice():

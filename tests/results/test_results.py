@@ -327,3 +327,26 @@ def test_of_noise_one_filter_in_twenty_is_smooth_and_of_gradients_all():
     assert smoothness(noise)["smooth"] == pytest.approx(200, abs=60)
     slope = torch.linspace(-1, 1, 7).expand(8, 1, 7, 7)
     assert smoothness(slope)["smooth"] == 8
+
+
+def test_what_pretraining_gives_is_a_table_of_means_over_the_seeds(folder):
+    assert "Not measured yet." in results_page(plan_of(folder))
+    made = {
+        "machine": {"processor": "P", "cores": 2, "threads": 1, "gpu": None, "precision": "32-true"},
+        "commit": None,
+    }
+    arm = {"share": 0.1, "images": 2871, "epochs": 10}
+    rows = [
+        {"kind": "from scratch", **arm, "accuracy": 0.301, "sd": 0.0123, "seeds": 3},
+        {"kind": "fine-tuned", **arm, "accuracy": 0.3333, "sd": None, "seeds": 1},
+        {"kind": "from scratch", **arm, "share": 0.3, "accuracy": 0.4, "sd": 0.01, "seeds": 2},  # not both yet
+    ]
+    settings = {name: ["a=1"] for name in ("common", "pretraining", "from scratch", "fine-tuned")}
+    (folder / "transfer").mkdir()
+    (folder / "transfer" / "transfer.json").write_text(json.dumps({"rows": rows, "settings": settings, **made}))
+    page = results_page(plan_of(folder))
+    section = page.partition("## What pretraining gives")[2].partition("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| 2")] == [
+        "| 2,871 (10 %) | 10 | 30.1 % ± 1.2 | 33.3 % | +3.2 | 3, 1 |"
+    ]
+    assert "On P, 1 thread, 32-true." in section

@@ -94,5 +94,14 @@ def test_every_search_is_in_the_wheel():
 
 
 def test_plain_values_survive_hydras_grammar():
-    value = [None, True, 3, 1e-07, "it's", {"filters": 8, "name": "a b"}]
+    value = [
+        None,
+        True,
+        3,
+        1e-07,
+        "it's",
+        {"filters": 8, "name": "a b"},
+        "C:\\a\\'b\\",
+        '{"é (1)": "sad", "x=y": null}',
+    ]
     assert OverridesParser.create().parse_override(f"key={hydra_text(value)}").value() == value

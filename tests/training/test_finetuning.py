@@ -142,6 +142,7 @@ REFUSED = {
     "finetune: the layers of fc are all of its head": ("model=fc", "finetune.head_epochs=1"),
     "finetune.norm=frozen: vgg16 has no batch normalisation": ("model=vgg16", "finetune.norm=frozen"),
     "finetune.head_epochs: on one device alone": ("finetune.head_epochs=1", "trainer.devices=2"),
+    "data.grow=48: alexnet takes pictures of 63 pixels or more": ("model=alexnet", "data.size=96", "data.grow=[48,96]"),
     "finetune.layer_decay=0: expected a number above 0, at most 1": ("finetune.layer_decay=0",),
 }
 
