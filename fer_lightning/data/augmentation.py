@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from fer_lightning.colour import luma
 from fer_lightning.data.faces import SIDE
+from fer_lightning.pixels import luma
 from fer_lightning.settings import AugmentSettings
 
 ERASED_AREA = (0.02, 0.2)

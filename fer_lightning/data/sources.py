@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from fer_lightning.colour import luma, reduced
 from fer_lightning.data import synthetic, synthetic_colours
 from fer_lightning.data.archives import existing_path, files_in, report_damage
 from fer_lightning.data.cache import Arrays, cache_root, cached_arrays
@@ -24,6 +23,7 @@ from fer_lightning.data.reader import read_faces
 from fer_lightning.data.tensors import chunks_of_rows, picture_tensor
 from fer_lightning.errors import InputError
 from fer_lightning.hog import hog, hog_length
+from fer_lightning.pixels import fit, grey
 from fer_lightning.settings import DataSettings, FerPlusData, HogSettings, SyntheticData
 
 HEAD, TAIL = 1 << 20, 4 << 20  # bytes of a file that are hashed; a zip's directory of checksums is at its end
@@ -143,7 +143,7 @@ def _open_source(
 def cached_hog(faces: CachedFaces, settings: HogSettings) -> np.ndarray:
     """HOG of every face, (2, N, hog_length) float32, plain and mirrored, by way of the cache.
 
-    Of the luma at 48 x 48, as the networks compute it.
+    Of the image made grey and 48 x 48 as Pillow does both, which is what the networks compute.
     """
     if faces.whole is not None:
         return cached_hog(faces.whole, settings)[:, faces.kept]
@@ -152,7 +152,8 @@ def cached_hog(faces: CachedFaces, settings: HogSettings) -> np.ndarray:
     def build() -> Arrays:
         features = np.empty((2, len(faces), hog_length(SIDE, SIDE, **values)), np.float32)
         for rows in chunks_of_rows(faces.images):
-            pictures = reduced(luma(picture_tensor(faces.images[rows])), SIDE)[:, 0]
+            pictures = grey(picture_tensor(faces.images[rows]))[:, 0]
+            pictures = pictures if pictures.shape[-1] == SIDE else fit(pictures, SIDE)
             for orientation, turned in enumerate((pictures, pictures.flip(-1))):
                 features[orientation, rows] = hog(turned, **values)
         return {"hog": features}

@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from fer_lightning.colour import reduced
 from fer_lightning.networks.layers import Head
 from fer_lightning.networks.preprocessing import Form, Normalization, Preprocessing
+from fer_lightning.pixels import reduced
 from fer_lightning.settings import InputSettings
 
 

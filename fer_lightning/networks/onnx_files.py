@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fer_lightning.colour import grey
 from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.files import write_atomic
 from fer_lightning.networks.expression_network import ExpressionNetwork
 from fer_lightning.networks.preprocessing import SIDE, Form
-from fer_lightning.networks.resampling import fit
 from fer_lightning.networks.weight_files import TrainedNetwork, card_content
+from fer_lightning.pixels import fit, grey
 
 OPSET = 20
 """Version of ONNX's operators."""
@@ -48,8 +47,7 @@ class AnySize(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         if self.form.channels == 1:
             return self.network.probabilities(fit(faces, self.form.side)[:, None])
-        channels = [fit(channel, self.form.side) for channel in faces.unbind(dim=3)]
-        return self.network.probabilities(torch.stack(channels, dim=1))
+        return self.network.probabilities(fit(faces.movedim(3, 1), self.form.side))
 
 
 class OnnxNetwork:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fer_lightning.colour import grey, luma, reduced
 from fer_lightning.hog import hog, hog_length
+from fer_lightning.pixels import fit, grey
 from fer_lightning.settings import InputSettings
 
 SIDE = 48
@@ -31,7 +31,7 @@ class Normalization(NamedTuple):
 class Preprocessing(nn.Module):
     """Resize, fit channels, subtract the training part's mean image, divide by the deviation of each channel's pixels.
 
-    HOG, of the luma at 48 x 48, is normalised value by value. The statistics are buffers, so they travel in the
+    HOG, of the grey face at 48 x 48, is normalised value by value. The statistics are buffers, so they travel in the
     checkpoint; until `set_statistics` they change nothing. with_hog: whether the network uses HOG features.
     fixed: a normalisation that takes the place of the training part's.
     """
@@ -77,7 +77,7 @@ class Preprocessing(nn.Module):
         """Faces (B, C, H, W) as those that the network was trained on: no colour where it saw none, no finer detail."""
         form = self.form
         faces = grey(faces) if form.channels == 1 else faces
-        return reduced(faces, form.side) if faces.shape[-1] > form.side else faces
+        return fit(faces, form.side) if faces.shape[-1] > form.side else faces
 
     def forward(self, faces: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Images (B, channels, size, size), and HOG (B, hog_length) where the network uses it, both normalised.
@@ -103,5 +103,6 @@ class Preprocessing(nn.Module):
 
 
 def hog_of_faces(faces: Tensor, inputs: InputSettings) -> Tensor:
-    """HOG (B, hog_length) of faces (B, 1 or 3, H, H): of their luma, brought to 48 x 48."""
-    return hog(reduced(luma(faces), SIDE)[:, 0], **dict(inputs.hog))
+    """HOG (B, hog_length) of faces (B, 1 or 3, H, H), made grey and 48 x 48 as Pillow does both."""
+    faces = grey(faces)[:, 0]
+    return hog(faces if faces.shape[-1] == SIDE else fit(faces, SIDE), **dict(inputs.hog))

@@ -17,7 +17,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from fer_lightning.colour import reduced
 from fer_lightning.data.datamodule import FaceDataModule
 from fer_lightning.data.faces import VAL
 from fer_lightning.expressions import EXPRESSIONS
@@ -33,6 +32,7 @@ from fer_lightning.figures.deepdream import CERTAIN, dream, dream_picture, towar
 from fer_lightning.figures.filters import filter_grid, first_filters
 from fer_lightning.figures.sheets import faces_to_rgb
 from fer_lightning.networks import ExpressionNetwork
+from fer_lightning.pixels import reduced
 from fer_lightning.settings import DrawSettings
 from fer_lightning.training.classifiers import classifier_of
 from fer_lightning.training.ranks import of_each_process
