@@ -1,36 +1,26 @@
 """TensorBoard and the report as people see them: in a real Chromium, without a word on its console.
 
-Skipped where there is no Chromium (`CHROMIUM=path`, or `chromium` on the PATH) or no playwright to drive it with.
+Skipped where there is no Chromium, see chromium_browser.
 """
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 
 import pytest
+from chromium_browser import started_chromium
 
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.report.events import read_events
 from fer_lightning.report.page import write_report
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-
 
 @pytest.fixture(scope="module")
 def browser():
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if not path:
-        pytest.skip("there is no Chromium on the PATH; set CHROMIUM=path, or install Debian's package chromium")
-    with driver.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=path, args=FLAGS)
+    with started_chromium() as chromium:
         yield chromium
-        chromium.close()
 
 
 @contextmanager
