@@ -80,7 +80,7 @@ def has_colour(images: np.ndarray) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros(0, bool)
 
 
-def joined(parts: Sequence[Sequence[np.ndarray]], conversions: Counter[str]) -> np.ndarray:
+def joined(parts: Sequence[Sequence[np.ndarray] | np.ndarray], conversions: Counter[str]) -> np.ndarray:
     """Square pictures, grey and in colour, of several sizes, as one array: (N, side, side) or (N, side, side, 3).
 
     The larger size is taken for all, and colour where one has it; what that changes is counted.

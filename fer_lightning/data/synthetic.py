@@ -78,13 +78,13 @@ def synthetic_faces(
     tones = {} if side is None else colours(parameters, hues)
     images = np.empty((n, SIDE, SIDE) if side is None else (n, side, side, 3), dtype=np.uint8)
     for start in range(0, n, CHUNK):
-        rows = slice(start, start + CHUNK)
-        p = SimpleNamespace(**{name: values[rows] for name, values in parameters.items()})
+        part = slice(start, start + CHUNK)
+        p = SimpleNamespace(**{name: values[part] for name, values in parameters.items()})
         p.eyeball, p.teeth, p.lip, p.light = 0.35 + 0.6 * p.skin, 0.5 + 0.42 * p.skin, p.skin - p.lipstick, 1.0
-        vars(p).update({name: values[:, rows] for name, values in tones.items()})
+        vars(p).update({name: values[:, part] for name, values in tones.items()})
         drawn = _draw(p, side or SIDE)
         drawn += p.noise * noise.standard_normal(drawn.shape[-3:], dtype=np.float32)
-        images[rows] = np.moveaxis(drawn.clip(0, 1) * 255 + 0.5, 0, -1) if tones else drawn.clip(0, 1) * 255 + 0.5
+        images[part] = np.moveaxis(drawn.clip(0, 1) * 255 + 0.5, 0, -1) if tones else drawn.clip(0, 1) * 255 + 0.5
     split = np.full(n, TRAIN, dtype=np.uint8)
     for expression in range(len(EXPRESSIONS)):
         rows = np.flatnonzero(expressions == expression)

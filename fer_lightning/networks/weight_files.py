@@ -127,7 +127,8 @@ def migrate(content: dict[str, Any]) -> dict[str, Any]:
     if content.get("settings_version", 1) == 1:
         _rename(content)
     for key in ("state_dict", "current_model_state"):
-        if _named(weights := content.get(key)):
+        weights = content.get(key)
+        if isinstance(weights, dict) and _named(weights):
             _add_form(weights, content["hyper_parameters"]["inputs"])
     return content
 

@@ -38,7 +38,7 @@ class Ensemble:
         self._networks = load_ensemble([str(path) for path in in_torch], device).networks if in_torch else []
         for network in self._networks:
             fold_batch_norm(network)
-        forms = [one.form for one in (*self._networks, *self._sessions)]
+        forms = [network.form for network in self._networks] + [session.form for session in self._sessions]
         self.form = CropForm(max(form.channels for form in forms), max(form.side for form in forms))
         """The faces that it takes: in colour where a network was trained so, of the largest side."""
 
