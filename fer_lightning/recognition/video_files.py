@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,14 @@ def load_av() -> ModuleType:
     return av
 
 
+class Turn(NamedTuple):
+    """How decoded frames become upright: swap the axes, then flip across, and down."""
+
+    swap: bool = False
+    across: bool = False
+    down: bool = False
+
+
 @dataclass(eq=False)
 class Frame:
     """A frame of a video. number: from 0; seconds: since the first frame, by the frames' own times."""
@@ -41,11 +49,12 @@ class Frame:
     seconds: float
     _decoded: Any
     _size: tuple[int, int]
+    _turn: Turn
 
     @cached_property
     def picture(self) -> Picture:
         """Upright pixels, reduced where the frame is large."""
-        return _picture(self._decoded, self._size)
+        return _picture(self._decoded, self._size, self._turn)
 
 
 class Video:
@@ -69,7 +78,8 @@ class Video:
         self._first: Any = next(self._decoded, None)
         if self._first is None:
             raise InputError(f"{where}: no frame of this video can be read")
-        self.size = _upright_size(self._first, stream.sample_aspect_ratio)
+        self._turn = _turn_of(self._first)
+        self.size = _upright_size(self._first, stream.sample_aspect_ratio, self._turn)
         self.rate = float(stream.average_rate or stream.guessed_rate or 25)
         self.seconds = self._length()
         self.problem: str | None = None
@@ -100,7 +110,7 @@ class Video:
                 seconds = max(seconds, decoded.time - start)  # times never go back
             elif number:
                 seconds += 1 / self.rate
-            yield Frame(number, round(seconds, 6), decoded, self.size)
+            yield Frame(number, round(seconds, 6), decoded, self.size, self._turn)
             decoded, number = next(self._decoded, None), number + 1
         if self.seconds is not None and self.seconds - seconds > max(1.0, 2 / self.rate):
             self.problem = f"broken or cut off after {seconds:.1f} s of {self.seconds:.1f} s"
@@ -136,34 +146,31 @@ def open_video(source: str | os.PathLike[str] | BinaryIO) -> Iterator[Video]:
         yield Video(container, where)
 
 
-def _upright_size(decoded: Any, aspect: Fraction | None) -> tuple[int, int]:
+def _upright_size(decoded: Any, aspect: Fraction | None, turn: Turn) -> tuple[int, int]:
     """Width and height of a decoded frame with square pixels, turned as the file says. aspect: of its pixels."""
     wide = float(aspect) if aspect and 0.1 < aspect < 10 else 1.0
     width, height = max(1, round(decoded.width * wide)), decoded.height
-    return (height, width) if _turn(decoded)[0] else (width, height)
+    return (height, width) if turn.swap else (width, height)
 
 
-def _turn(decoded: Any) -> tuple[bool, bool, bool]:
-    """Whether to swap a frame's axes, then to flip the result across, and down: its display matrix."""
+def _turn_of(decoded: Any) -> Turn:
+    """What a frame's display matrix says. It is asked for once: a frame with its side data is freed late (a cycle)."""
     for side in decoded.side_data:
         if side.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(side, np.int32)[:5].tolist()
-            if abs(a) + abs(d) >= abs(b) + abs(c):
-                return False, a < 0, d < 0
-            return True, c < 0, b < 0
-    return False, False, False
+            return Turn(False, a < 0, d < 0) if abs(a) + abs(d) >= abs(b) + abs(c) else Turn(True, c < 0, b < 0)
+    return Turn()
 
 
-def _picture(decoded: Any, size: tuple[int, int]) -> Picture:
+def _picture(decoded: Any, size: tuple[int, int], turn: Turn) -> Picture:
     """size: of the whole upright frame."""
-    swap, across, down = _turn(decoded)
     factor = 1
     while size[0] * size[1] > LARGE * factor**2:
         factor *= 2
-    width, height = (max(1, side // factor) for side in (size[::-1] if swap else size))
+    width, height = (max(1, side // factor) for side in (size[::-1] if turn.swap else size))
     pixels = decoded.reformat(width=width, height=height, format="rgb24").to_ndarray()
-    pixels = pixels.transpose(1, 0, 2) if swap else pixels
-    return Picture(np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1]), size)
+    pixels = pixels.transpose(1, 0, 2) if turn.swap else pixels
+    return Picture(np.ascontiguousarray(pixels[:: -1 if turn.down else 1, :: -1 if turn.across else 1]), size)
 
 
 class VideoWriter:
