@@ -37,7 +37,7 @@ QUICK = (
     "start",
     "synthetic",
 )
-LONG = ("sprint", "growth", "many_machines", "pruning")
+LONG = ("sprint", "growth", "many_machines", "pruning", "backbones")
 BLOCK = "<!-- speed: made by make bench -->\n{}\n<!-- end of speed -->"
 PAGES = {FOLDER.parent / "README.md": True, FOLDER / "README.md": False}
 """Pages with a table, and whether it has only the rows with a target."""

@@ -1,6 +1,6 @@
 """Speed and memory of the published networks at 96 and 224 pixels, beside our vgg_pooled at 48. One thread, CPU time.
 
-python benchmarks/backbones.py [--batch 16] [--steps 3]
+python benchmarks/backbones.py [--batch 8] [--steps 2]
 
 Each in a fresh process: training steps in the precision that runs choose here (SGD with momentum), then faces scored in
 32 bits. Images a second of CPU time: what one core does that has nothing else to do. Memory: the peak over the imports.
@@ -22,8 +22,8 @@ MEGABYTE = 2**20 if sys.platform == "darwin" else 2**10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "SIZE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
