@@ -38,10 +38,21 @@ def _literal(word: str, keys: Collection[str], multirun: bool) -> str:
             mappings = re.split(r"(?<=\}),(?=\{)", value) if multirun else [value]
             return f"{key}={','.join(map(quoted, mappings))}"  # texts: names may hold anything
         if key in LISTS and value.startswith("[") and value.endswith("]"):
-            return f"{key}=[{','.join(quoted(part.strip()) for part in value[1:-1].split(',') if part.strip())}]"
+            return f"{key}=[{','.join(quoted(part.strip()) for part in parted(value[1:-1]) if part.strip())}]"
         if multirun and "," in value and key not in HYDRA_PATHS:
-            return f"{key}={','.join(quoted(part) for part in value.split(','))}"
+            return f"{key}={','.join(map(quoted, parted(value)))}"
     return f"{key}={quoted(value)}"
+
+
+def parted(text: str) -> list[str]:
+    """Paths between commas; where a file or folder has commas in its name, the longest such name is one path."""
+    words, paths = text.split(","), []
+    while words:
+        ends = (end for end in range(len(words), 1, -1) if exists(",".join(words[:end]).strip()))
+        end = next(ends, 1)
+        paths.append(",".join(words[:end]))
+        words = words[end:]
+    return paths
 
 
 def exists(text: str) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning
@@ -143,7 +144,8 @@ def _storage(name: str, folder: Path) -> BaseStorage:
             file = str(folder / "study.journal")
             lock: Any = FileLock(f"{file}.lock")  # ends with its process; Optuna's own ones stay for 30 s after a kill
             return JournalStorage(JournalFileBackend(file, lock))
-        url = f"sqlite:///{folder / 'study.db'}" if name == "sqlite" else with_driver(name)
+        url = sqlite_url(folder / "study.db") if name == "sqlite" else with_driver(name)
+        url = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it as a template
         if not url.startswith("sqlite"):
             return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
         storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
@@ -156,6 +158,11 @@ def _write_ahead(connection: Any, _: Any) -> None:
     """WAL: a power cut may lose the last commits, a kill loses none, and no commit waits for the disk."""
     connection.execute("pragma journal_mode=wal")
     connection.execute("pragma synchronous=normal")
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite file; what its name holds that means something in a URL is quoted."""
+    return f"sqlite:///{quote(str(file)) if {'?', '%'} & set(str(file)) else file}"
 
 
 def with_driver(url: str) -> str:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fer_lightning.cli import settings_of
-from fer_lightning.cli.paths import literal_paths
+from fer_lightning.cli.paths import literal_paths, parted
 from fer_lightning.settings import AuditSettings, EvaluateSettings, TrainSettings, VisualizeSettings, path_keys
 
 NAMES = [
@@ -17,7 +18,7 @@ NAMES = [
 
 def test_every_setting_that_is_a_path_is_known():
     data = {"data.path", "data.labels", "data.votes", "data.cache_dir", "data.soft_labels"}
-    assert path_keys(TrainSettings) == data
+    assert path_keys(TrainSettings) == data | {"model.weights"}
     assert path_keys(EvaluateSettings) == data | {"checkpoint", "compare"}
     assert path_keys(AuditSettings) == data
     assert path_keys(VisualizeSettings) == data | {"checkpoint"}
@@ -73,3 +74,27 @@ def test_run_folders_and_databases_are_literal_too(train, tmp_path):
     assert (folder / "metrics.json").exists()
     url = "hydra.sweeper.storage=postgresql://user@host/name?sslmode=require"
     assert literal_paths([url], (), True) == [url.replace("=", "='", 1) + "'"]
+
+
+def test_names_with_commas_stay_whole_where_they_exist(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    for name in ("a,b/x.ckpt", "a,b/y,z.ckpt"):
+        (tmp_path / name).touch()
+    assert parted("a,b/x.ckpt,a,b/y,z.ckpt,c,d") == ["a,b/x.ckpt", "a,b/y,z.ckpt", "c", "d"]
+    words = literal_paths(["checkpoint=[a,b/x.ckpt, a,b/y,z.ckpt]"], {"checkpoint"}, False)
+    assert words == ["checkpoint=['a,b/x.ckpt','a,b/y,z.ckpt']"]
+    assert literal_paths(["data.path=a,b,c.csv"], {"data.path"}, True) == ["data.path='a,b','c.csv'"]
+
+
+@pytest.mark.parametrize("name", ["sehr fröhlich", "a (1)", "x=y", "it's", 'say "x"', "50 %", "1.5", "no"])
+def test_names_of_labels_may_hold_anything(name, compose):
+    mapping = yaml.safe_dump({name: "happy", "contempt": None}, default_flow_style=True, allow_unicode=True).strip()
+    (word,) = literal_paths([f"data.labels={mapping}"], path_keys(TrainSettings), False)
+    settings = settings_of(compose("data=fer2013", word), TrainSettings)
+    assert dict(settings.data.labels) == {name: "happy", "contempt": None}
+
+
+def test_mappings_of_labels_can_be_swept_over(compose):
+    (word,) = literal_paths(["data.labels={1: sad},{1: happy, 2: null}"], {"data.labels"}, True)
+    assert word == "data.labels='{1: sad}','{1: happy, 2: null}'"
