@@ -1,7 +1,10 @@
 """What is said of copies: near ones that `data.unique` keeps, and splits of which much is no further sample."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from small_sets import csv_text, encoded, in_csv_order, pictures
 
 from fer_lightning.cli import settings_of
@@ -117,3 +120,23 @@ def test_the_real_set_has_near_copies_as_the_audit_counts_them_and_no_split_that
     train, val = groups[faces.split == TRAIN], groups[faces.split == VAL]
     assert have_near_copies(val, train, pairs).sum() == 374
     assert repeated_notes(faces, faces.rows(TRAIN), pairs) == []
+
+
+CHANGES = {
+    "mirrored": lambda pixels: pixels[:, ::-1],
+    "darker": lambda pixels: pixels * 0.8 + 20,
+    "contrast": lambda pixels: ((pixels.astype(float) - 128) * 1.6 + 128).clip(0, 255),
+    "gamma": lambda pixels: 255 * (pixels / 255) ** 0.5,
+    "noise": lambda pixels: (pixels + np.random.default_rng(0).normal(0, 8, pixels.shape)).clip(0, 255),
+    "compressed": lambda pixels: np.asarray(Image.open(io.BytesIO(encoded(pixels, quality=30)))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_small_changes_of_real_faces_are_near_copies(change, fer2013):
+    faces = open_fer2013(fer2013, check_counts=False)
+    own = faces.images[faces.rows(VAL)[:40]]
+    images = np.concatenate([own, [np.asarray(CHANGES[change](image)).astype(np.uint8) for image in own]])
+    found = set(map(tuple, near_pairs(images).pairs.tolist()))
+    missed = [row for row in range(40) if (row, 40 + row) not in found]
+    assert len(missed) <= 1
