@@ -33,8 +33,8 @@ def predict(given: argparse.Namespace) -> int:
     copies = copies_of(media, videos, given.annotate) if given.annotate else {}
     check_outputs(given.json, given.csv, given.annotate)
     recognizer = load_recognizer(given, with_videos=bool(videos) or given.camera is not None)
+    from fer_lightning.recognition.console import open_screen
     from fer_lightning.recognition.prediction import Prediction
-    from fer_lightning.recognition.screen import open_screen
 
     other = next(name for name in DETECTORS if name != given.detector)
     results: list[Result] = []

@@ -12,12 +12,12 @@ from fer_lightning.errors import InputError
 from fer_lightning.expressions import EXPRESSIONS
 from fer_lightning.files import write_atomic
 from fer_lightning.recognition.cameras import open_camera
+from fer_lightning.recognition.console import Screen
 from fer_lightning.recognition.drawing import annotate
 from fer_lightning.recognition.face_finder import usual_jobs
 from fer_lightning.recognition.face_table import Result
 from fer_lightning.recognition.media_paths import timeline_of
 from fer_lightning.recognition.recognizer import Face, Recognizer
-from fer_lightning.recognition.screen import Screen
 from fer_lightning.recognition.timeline import Timeline
 from fer_lightning.recognition.video_files import Frame, open_video
 from fer_lightning.recognition.videos import analyse_frames

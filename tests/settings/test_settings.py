@@ -98,7 +98,7 @@ def test_each_set_of_faces_goes_with_each_command(name, data):
 def test_the_names_that_a_model_knows_are_the_files_of_its_group(group):
     """`name` chooses the model in every group but `model`, where any name goes, and `trainer`, which has none."""
     if group in ("model", "trainer"):
-        assert group == "trainer" or KINDS == kinds(TrainSettings.model_fields["model"].annotation)
+        assert group == "trainer" or kinds(TrainSettings.model_fields["model"].annotation) == KINDS
         return
     assert kinds(TrainSettings.model_fields[group].annotation) == {file.stem for file in (CONF / group).glob("*.yaml")}
 
