@@ -146,7 +146,7 @@ def test_a_network_of_numbers_that_are_none_is_not_kept(compose, tmp_path):
     ids=["one face", "floats", "no rows"],
 )
 def test_faces_of_another_form_are_refused(faces, written):
-    with pytest.raises(InputError, match=r"expected \(N, H, W\) and uint8"):
+    with pytest.raises(InputError, match=r"expected \(N, H, W\), or \(N, H, W, 3\) in colour, and uint8"):
         load_onnx(written).probabilities(faces)
 
 

@@ -293,3 +293,21 @@ def test_files_that_exist_are_not_overwritten(trained, weights):
     with pytest.raises(InputError, match=r"w.json: it exists"):
         write_weights(weights, trained[0], {})
     assert not weights.exists()
+
+
+def test_a_network_of_three_channels_from_before_there_was_colour_gives_what_it_gave(compose, tmp_path):
+    of_run = settings_of(compose("model=conv_poster", "model.conv=[{filters: 2}]", "data.channels=3"), TrainSettings)
+    network = build_network(of_run.model, of_run.data.inputs).eval()
+    torch.nn.init.normal_(network.head.scores.weight)
+    mean, std = torch.rand(1, 48, 48) * 255, torch.tensor(60.0)
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    del weights["network.preprocessing.trained_on"]
+    weights |= {"network.preprocessing.mean": mean, "network.preprocessing.std": std}
+    inputs = {"model": dump(of_run.model), "inputs": dump(of_run.data.inputs), "seed": 0}
+    old = {"state_dict": weights, "hyper_parameters": inputs, "settings_version": VERSION}
+    loaded = load_network(saved(old, tmp_path)).network
+    with torch.no_grad():
+        images = ((FACES.float().expand(-1, 3, -1, -1) - mean) / std).to(torch.float32)
+        expected = network.head.scores(network.embed(images, None))
+        assert torch.equal(loaded(FACES), expected)
+    assert loaded.form == (1, 48)

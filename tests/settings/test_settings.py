@@ -192,6 +192,7 @@ RANGES: dict[str, dict[str, tuple[list[Any], list[Any], str]]] = {
         "draw.embedding": FROM_0,
         "cv.folds": ([1, -1, 101, 2.5, True, None], [0, 2, 100], "0 (off) or a whole number from 2 to 100"),
         "cv.seed": SEED,
+        "cv.workers": ([0, -1, "all", 1.5, None], ["auto", 1, 4], "auto or a whole number of 1 or more"),
         "data.cache_dir": OPTIONAL_TEXT,
         "data.batch_size": ([1, 0, 2.5, True, None], [2, 4096], "a whole number of 2 or more"),
         "data.unique": TRUTH,
