@@ -34,6 +34,7 @@ QUICK = (
     "deepdream",
     "report",
     "recognition",
+    "video",
     "start",
     "synthetic",
 )
