@@ -102,6 +102,7 @@ def table(kept: list[dict[str, Any]], others: list[str], metrics: dict[str, Any]
 
 def write(folder: Path, content: dict[str, Any]) -> None:
     """transfer.json, and the accuracies over the number of training images as a picture."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "transfer.json", content)
     figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained", dpi=130)
     for kind, colour in (("fine-tuned", "#0072b2"), ("from scratch", "#d55e00")):
