@@ -19,7 +19,7 @@ from fer_lightning.errors import InputError
 from fer_lightning.files import run_lock, write_json
 from fer_lightning.machine import provenance
 from fer_lightning.networks.pretrained import load_pretrained
-from fer_lightning.settings import TrainerSettings, TrainSettings
+from fer_lightning.settings import BackboneModel, TrainerSettings, TrainSettings
 from fer_lightning.training.classifiers import ExpressionClassifier
 from fer_lightning.training.compilation import is_compiled
 from fer_lightning.training.history import QUANTITIES
@@ -143,5 +143,8 @@ def announce(console: Console, classifier: ExpressionClassifier, datamodule: Fac
     console.print(f"  on {describe_device(settings.trainer)}")
     if settings.trainer.sync_batchnorm and settings.trainer.has_one_device:
         console.print("  note: trainer.sync_batchnorm has no effect on one device.")
+    if isinstance(settings.model, BackboneModel) and settings.data.channels == 1:
+        grey = f"data.channels=1: {settings.model.name} gets grey pictures, the same in each channel"
+        console.print(f"  note: {grey}; data.channels=3 reads colour.", soft_wrap=True)
     for note in datamodule.notes:
         console.print(f"  note: {note}")

@@ -1,5 +1,6 @@
 """Fine-tuning: which layers change in which epoch, rates by stage, and runs that no longer need the file of weights."""
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from rich.console import Console
 from tiny_runs import NO_FINALE, ON_CPU, RANDOM, STEPS, differences, run_fit, settings_from, stop_fit, weights
 
 from fer_lightning.errors import InputError
@@ -106,8 +108,14 @@ def test_a_run_that_is_stopped_around_the_change_ends_as_one_that_was_not(step, 
 def pretrained(tmp_path_factory) -> Path:
     """A run of resnet18 on synthetic faces."""
     folder = tmp_path_factory.mktemp("runs") / "pretrained"
-    run_fit(folder, *RESNET)
+    run_fit(folder, *RESNET, console=Console(file=(screen := io.StringIO()), width=200))
+    (folder / "screen.txt").write_text(screen.getvalue())
     return folder
+
+
+def test_it_is_said_that_the_three_channels_are_grey(pretrained):
+    said = "note: data.channels=1: resnet18 gets grey pictures, the same in each channel; data.channels=3 reads colour."
+    assert said in (pretrained / "screen.txt").read_text()
 
 
 def test_a_fine_tuned_run_does_not_need_the_file_it_began_with(pretrained, tmp_path):
