@@ -23,16 +23,17 @@ from fer_lightning.training.ranks import end_with_first_process, process_rank
 
 def train(settings: TrainSettings, invocation: Invocation) -> float:
     """Train or cross-validate into the run folder; returns the validation accuracy."""
+    end_with_first_process()  # first, since the imports take seconds
+    if own_folds():
+        stop_with_parent()
     from fer_lightning.training.cross_validation import cross_validate, fold_metrics, open_shared_faces
     from fer_lightning.training.fit import fit
     from fer_lightning.training.resume import finished_metrics
 
-    end_with_first_process()
     console, folder = Console(highlight=False, quiet=process_rank() > 0), invocation.folder
     words = [*sys.argv[1:], f"hydra.run.dir={quoted(str(folder.absolute()))}"]  # which may hold the time of day
     again = [] if invocation.multirun else [sys.executable, "-m", "fer_lightning.train", *words]
     if own_folds():
-        stop_with_parent()
         folds = fold_metrics(settings, folder, open_shared_faces(settings), console)
         return max(float(metrics["val/accuracy"]) for _, metrics in folds)
     if settings.cv.folds:

@@ -129,7 +129,7 @@ def test_all_that_is_random_is_complete_and_equal_on_both_processes(never_stoppe
 
 @pytest.mark.parametrize(
     ("ranks", "signum", "step"),
-    [((0,), signal.SIGTERM, STEPS + 2), ((1,), signal.SIGINT, STEPS + 2), ((0, 1), signal.SIGTERM, STEPS - 1)],
+    [((0,), signal.SIGTERM, STEPS + 2), ((1,), signal.SIGINT, STEPS - 1), ((0, 1), signal.SIGTERM, STEPS + 2)],
     ids=["first", "second", "both"],
 )
 def test_a_signal_to_any_process_stops_all_after_one_step_and_the_run_is_resumed_exactly(
