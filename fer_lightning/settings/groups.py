@@ -214,7 +214,15 @@ class AdamSettings(_Optimizer):
     ]
 
 
-OptimizerSettings: TypeAlias = Annotated[SgdSettings | AdamSettings, Field(discriminator="name")]
+class MuonSettings(_Optimizer):
+    """lr: of the weights whose update is made orthogonal; sgd_lr: of all other parameters."""
+
+    name: Literal["muon"]
+    momentum: Annotated[float, number(0, below=1)]
+    sgd_lr: Annotated[float, number(0, above=True)]
+
+
+OptimizerSettings: TypeAlias = Annotated[SgdSettings | AdamSettings | MuonSettings, Field(discriminator="name")]
 
 
 class ScheduleSettings(Settings):

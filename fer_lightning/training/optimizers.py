@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from fer_lightning.networks import ExpressionNetwork
-from fer_lightning.settings import AdamSettings, SgdSettings
+from fer_lightning.settings import MuonSettings, OptimizerSettings, SgdSettings
+from fer_lightning.training.muon import Muon
 
 Schedule = Callable[[float], float]
 
@@ -50,15 +51,17 @@ SCHEDULES: dict[str, Schedule] = {
 """The factor of the base rate by progress, by the name of the schedule."""
 
 
-def build_optimizer(
-    network: nn.Module, settings: SgdSettings | AdamSettings, layer_decay: float = 1.0
-) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, Adam or AdamW over a network's parameters.
+NEWTON_SCHULZ_STEPS = 3
+"""Of Muon: as in airbench, where more gave nothing."""
+
+
+def build_optimizer(network: nn.Module, settings: OptimizerSettings, layer_decay: float = 1.0) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, Adam, AdamW or Muon over a network's parameters.
 
     L2 (`weight_decay`) is on the weights of convolutions and linear layers only, not on biases and norms. In sgd and
-    adam it is a penalty of weight_decay / 2 * w**2 in the loss; in adamw it is decoupled (Loshchilov & Hutter,
-    ICLR 2019). layer_decay: rate of each of the network's `stages` as a share of that of the stage above it; the head
-    has the full rate (Howard & Ruder, ACL 2018, sec. 3.2).
+    adam it is a penalty of weight_decay / 2 * w**2 in the loss; in adamw and muon it is decoupled (Loshchilov &
+    Hutter, ICLR 2019). layer_decay: rate of each of the network's `stages` as a share of that of the stage above it;
+    the head has the full rate (Howard & Ruder, ACL 2018, sec. 3.2).
     """
     groups: list[dict[str, Any]] = []
     for parameters, rate in parameters_with_rates(network, settings.lr, layer_decay):
@@ -66,11 +69,26 @@ def build_optimizer(
         others = [parameter for parameter in parameters if parameter.ndim <= 1]
         groups.append({"params": weights, "weight_decay": settings.weight_decay, "lr": rate})
         groups.append({"params": others, "weight_decay": 0.0, "lr": rate})
+    if isinstance(settings, MuonSettings):
+        groups = _muon_groups(groups, network, settings)
+        return Muon(groups, lr=settings.lr, momentum=settings.momentum, newton_schulz_steps=NEWTON_SCHULZ_STEPS)
     if isinstance(settings, SgdSettings):
         momentum = settings.momentum
         return torch.optim.SGD(groups, lr=settings.lr, momentum=momentum, nesterov=momentum > 0)
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.lr, betas=(settings.betas[0], settings.betas[1]))
+
+
+def _muon_groups(groups: list[dict[str, Any]], network: nn.Module, settings: MuonSettings) -> list[dict[str, Any]]:
+    """Groups in which all weights but those of the last layer are orthogonal, and the others have SGD's rate."""
+    last = [layer.weight for layer in network.modules() if isinstance(layer, nn.Linear)][-1:]
+    found = []
+    for group in groups:
+        hidden = [weight for weight in group["params"] if weight.ndim > 1 and all(weight is not one for one in last)]
+        others = [weight for weight in group["params"] if all(weight is not one for one in hidden)]
+        found.append({**group, "params": hidden, "orthogonal": True})
+        found.append({**group, "params": others, "lr": group["lr"] * settings.sgd_lr / settings.lr})
+    return [group for group in found if group["params"]]
 
 
 def parameters_with_rates(

@@ -326,6 +326,7 @@ OF_OTHER_CHOICES: dict[str, tuple[str, tuple[list[Any], list[Any], str]]] = {
         "optimizer=adam",
         ([[0.9], [0.9, 1], [0.9, 0.9, 0.9], 0.9, None], [[0, 0.5]], "two numbers of at least 0 and below 1"),
     ),
+    "optimizer.sgd_lr": ("optimizer=muon", ([0, -1, "x", None], [0.5], "a number above 0")),
     "schedule.patience": ("schedule=plateau", FROM_1),
     "logger.experiment": ("logger=mlflow", TEXT),
     "logger.tracking_uri": ("logger=mlflow", OPTIONAL_TEXT),
@@ -417,7 +418,7 @@ def test_a_conv_layer_that_is_none_is_told_by_its_place(layers, said, values):
         (
             "optimizer.name",
             "adma",
-            "optimizer.name='adma': No such choice. Did you mean adam? Choices: sgd, adam, adamw",
+            "optimizer.name='adma': No such choice. Did you mean adam? Choices: sgd, adam, adamw, muon",
         ),
         ("schedule.name", "cosin", "schedule.name='cosin': No such choice. Did you mean cosine? Choices: constant"),
         ("model.kind", "hybird", "model.kind='hybird': No such choice. Did you mean hybrid? Choices: conv, hybrid, fc"),
