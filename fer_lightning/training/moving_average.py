@@ -30,6 +30,7 @@ class MovingAverage(EMAWeightAveraging):
         elif trainer.global_step > self._latest_update_step:
             average = self._average_model
             assert average is not None
+            assert average.avg_fn is not None
             averaged = chain(average.module.parameters(), average.module.buffers())
             for of_average, now in zip(averaged, chain(pl_module.parameters(), pl_module.buffers()), strict=True):
                 of_average.copy_(average.avg_fn(of_average, now, average.n_averaged))
