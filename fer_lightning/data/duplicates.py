@@ -36,7 +36,8 @@ def find_duplicates(faces: Faces, threshold: float) -> "Duplicates":
     known = set(map(tuple, mirrored.tolist()))
     others = np.array([tuple(pair) not in known for pair in near.pairs.tolist()], dtype=bool)
     order = np.flatnonzero(others)[np.argsort(near.correlation[others], kind="stable")]
-    flat = (faces.images.min(axis=(1, 2)) == faces.images.max(axis=(1, 2))).reshape(len(faces), -1).all(axis=1)
+    flat = faces.images.min(axis=(1, 2)) == faces.images.max(axis=(1, 2))
+    flat = flat if flat.ndim == 1 else flat.all(axis=1)
     return Duplicates(faces, threshold, exact, first, mirrored, NearPairs(*(part[order] for part in near)), flat)
 
 

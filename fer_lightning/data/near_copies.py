@@ -40,7 +40,7 @@ def near_pairs(images: np.ndarray, threshold: float = NEAR) -> NearPairs:
     of their channel; images of one grey value or colour have none and are in no pair. threshold: above 0, at most 1.
     """
     varies = images.max(axis=(1, 2)) > images.min(axis=(1, 2))
-    varied = np.flatnonzero(varies.reshape(len(images), -1).any(axis=1))
+    varied = np.flatnonzero(varies if varies.ndim == 1 else varies.any(axis=1))
     if not len(varied):
         return NearPairs(np.empty((0, 2), np.int64), np.empty(0), np.empty(0, bool))
     even, odd = _low_frequencies(images[varied])

@@ -278,8 +278,8 @@ def test_counts_are_checked_before_anything_is_kept_and_again_from_the_cache(sou
 
 
 def test_a_source_that_changes_while_it_is_read_is_refused(source, tmp_path, monkeypatch):
-    def read_slowly(path: Path, labels):
-        faces = read_faces(path, labels)
+    def read_slowly(path: Path, labels, form):
+        faces = read_faces(path, labels, form)
         path.write_bytes(zip_bytes(files_of(SET[1:])))
         return faces
 
