@@ -127,7 +127,8 @@ def kept_evaluations(folder: Path, name: str, known: list[Result]) -> list[dict[
 
     known: results that members of an ensemble may be. Raises InputError where there is none on val.
     """
-    names = {score.checkpoint_sha256: result.name for result in known for score in result.evaluations}
+    singles = [(score.checkpoint_sha256, result.name) for result in known for score in result.evaluations]
+    names = {checksum: name for checksum, name in singles if isinstance(checksum, str)}  # an ensemble has several
     found = []
     for path in sorted(folder.glob("evaluation-*/evaluation.json")):
         try:

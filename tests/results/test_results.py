@@ -288,6 +288,8 @@ def test_an_ensemble_is_kept_with_its_members(evaluated_run, folder):
         plan_of(folder).ensembles[0].result.score("val").command
     )
     assert missing_commands(folder, ["ensemble_vgg"]) == []
+    assert "[ensemble_vgg](docs/results/ensemble_vgg.json)" in results_page(plan_of(folder))
+    add(ensemble.parent, folder, train_settings)  # beside an ensemble that is kept already
 
 
 def test_a_run_says_where_it_was_made(drawn_runs):
