@@ -218,11 +218,15 @@ def end_with_first_process() -> None:
     def watch() -> None:
         while os.read(0, 1):
             pass
-        if os.getppid() != first:
-            print(f"error: the first process of this run was killed, and the run ends; {GOES_ON}", file=sys.stderr)
-            os._exit(1)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the first process says why the run ends
-        time.sleep(PATIENCE)
+        screen = os.dup(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the first process says why the run ends, unless it was killed
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if os.getppid() != first:  # this is so only some time after its files were closed
+                said = f"error: the first process of this run was killed, and the run ends; {GOES_ON}\n"
+                os.write(screen, said.encode())
+                break
+            time.sleep(0.02)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
