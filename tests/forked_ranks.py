@@ -6,17 +6,14 @@ What they print goes to files beside the run folder.
 import os
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
+from forked_command import train_and_exit
 from hydra.core.global_hydra import GlobalHydra
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
-
-from fer_lightning.train import main
 
 
 class Ended(NamedTuple):
@@ -54,24 +51,16 @@ def start_ranks(
         if child:
             children.append(child)
             continue
-        status = 1
-        try:
+
+        def begin(rank: int = rank) -> None:
             for number, name in ((1, "out"), (2, "err")):
                 os.dup2(os.open(printed(folder, rank, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             os.environ.update(launcher(rank, world) | {"MASTER_PORT": port})
-            torch.set_num_threads(1)
             GlobalHydra.instance().clear()
             prepare(rank)
-            sys.argv = ["train", *overrides, f"trainer.devices={world}", f"hydra.run.dir={folder}"]
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
+
+        train_and_exit([*overrides, f"trainer.devices={world}", f"hydra.run.dir={folder}"], begin)
     return children
 
 

@@ -27,6 +27,9 @@ VARIABLE = "FER_LIGHTNING_RANK"
 PATIENCE = 10.0
 """Seconds that the processes of a run have to end after the first one of them has; then they are killed."""
 
+_first_is_there = threading.Event()
+"""Of a process that another one started: the run ends, and the first process, which says why, was not killed."""
+
 GOES_ON = "the same command with resume=true (and hydra.run.dir=FOLDER) goes on from its last checkpoint"
 
 
@@ -144,7 +147,9 @@ def other_processes(per_node: int, nodes: int, command: Sequence[str]) -> Iterat
     except RuntimeError as error:
         if lost := _lost(others):
             raise InputError(lost) from error
-        if _is_connection(error) and VARIABLE not in os.environ:
+        if _is_connection(error) and VARIABLE in os.environ:
+            _first_is_there.wait(PATIENCE)  # or else that thread says so, and ends this process
+        elif _is_connection(error):
             raise InputError(
                 f"the connection to another process of this run is lost. If that one was killed, {GOES_ON}"
             ) from error
@@ -220,13 +225,14 @@ def end_with_first_process() -> None:
             pass
         screen = os.dup(2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the first process says why the run ends, unless it was killed
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            if os.getppid() != first:  # this is so only some time after its files were closed
-                said = f"error: the first process of this run was killed, and the run ends; {GOES_ON}\n"
-                os.write(screen, said.encode())
-                break
+        end = time.monotonic() + 1
+        while os.getppid() == first and time.monotonic() < end:  # it changes only some time after the files are closed
             time.sleep(0.02)
+        if os.getppid() != first:
+            os.write(screen, f"error: the first process of this run was killed, and the run ends; {GOES_ON}\n".encode())
+            os._exit(1)
+        _first_is_there.set()
+        time.sleep(PATIENCE)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -14,15 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
+from forked_command import train_and_exit
 
 from fer_lightning.search import worker
-from fer_lightning.train import main
 from fer_lightning.training.history import History
 
 EPOCHS = "epochs.log"
@@ -31,7 +29,8 @@ EPOCHS = "epochs.log"
 def forked(kills: int, seed: int, workers: str, *overrides: str, longest: float = 1.0) -> dict[str, Any]:
     """Run this file and return what it prints; what the searches print is shown when one of them fails."""
     arguments = [str(kills), str(seed), str(longest), workers, *overrides]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    shared = str(Path(__file__).parents[1])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([shared, *sys.path])}
     ran = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, env=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
@@ -63,20 +62,13 @@ def start(overrides: list[str], folder: Path) -> Search:
     if child:
         os.close(tells)
         return Search(child, running)
-    torch.set_num_threads(1)
-    note_epochs(folder)
-    run_trials = worker.run_trials
-    worker.run_trials = lambda *given: (os.write(tells, b"!"), run_trials(*given))
-    status = 1
-    try:
-        sys.argv = ["train", *overrides]
-        main()
-        status = 0
-    except SystemExit as ended:
-        status = int(ended.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    os._exit(status)
+
+    def begin() -> None:
+        note_epochs(folder)
+        run_trials = worker.run_trials
+        worker.run_trials = lambda *given: (os.write(tells, b"!"), run_trials(*given))
+
+    train_and_exit(overrides, begin)
 
 
 def finished_folds(folder: Path) -> dict[str, int]:
